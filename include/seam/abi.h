@@ -1,0 +1,78 @@
+/* abi - what the BPF programs and user space share: map keys, map values, events.
+ *
+ * Fixed-width members only; every size is asserted. A change of layout changes SEAM_ABI_VERSION.
+ */
+#pragma once
+#ifndef __bpf__
+#include <linux/types.h>
+#endif
+
+#define SEAM_ABI_VERSION 1
+#define SEAM_WORKERS_MAX 256
+
+/* A pair of sockets owns two neighbouring slots of seam_socks and seam_dirs: even for the client's
+ * socket, odd for the upstream's. The direction of a slot is that of the bytes its socket receives. */
+#define SEAM_PEER(slot) ((slot) ^ 1)
+
+enum seam_gate {
+	SEAM_GATE_NEW,		/* nothing was received since the pair was inserted */
+	SEAM_GATE_SHUT,		/* received bytes are passed to user space */
+	SEAM_GATE_OPEN,		/* received bytes are redirected to the peer's send queue */
+	SEAM_GATE_SPILLED,	/* shut again: the peer is slow */
+	SEAM_GATE_LOCAL,	/* the client is on this host: its sends go to the peer directly (local.bpf.c) */
+	SEAM_GATE_BROKEN,	/* bytes were lost: user space has to reset the pair */
+};
+
+/* One direction; value of seam_dirs, which user space maps. Each word has one writer but where noted. */
+struct seam_dir {
+	__u64 redirected;	/* verdict: bytes moved in the kernel */
+	__u64 passed;		/* verdict: bytes left to user space */
+	__u64 written;		/* user space: passed bytes that it has put into the peer's send queue */
+	__u64 grow_at;		/* both: SEAM_EVENT_GROW once when redirected reaches it, then ~0 */
+	__u32 base;		/* verdict: peer's write_seq that stands for redirected == 0 */
+	__u32 queued;		/* verdict: redirected bytes known to be in the send queue, modulo 2^32 */
+	__u32 next_seq;		/* verdict: sequence number of the next byte to come */
+	__u32 cap;		/* user space: most redirected bytes that may wait for the send queue */
+	__u32 gate;		/* verdict: enum seam_gate */
+	__u32 spills;		/* verdict */
+	__u32 drained;		/* user space: the spill after which everything redirected was sent */
+	__u16 hold;		/* user space: 1 keeps the gate shut */
+	__u16 worker;		/* user space: whose event ring */
+};
+
+/* Value of seam_flows, keyed by socket cookie: the verdict finds its slot here, people read the rest
+ * with bpftool. Addresses in network byte order, IPv4 in the first four bytes; ports in host order. */
+struct seam_flow {
+	__u64 id;		/* as in seamctl flows list */
+	__u32 slot;
+	__u16 family;
+	__u16 remote_port;	/* of the host whose bytes this socket receives */
+	__u16 local_port;
+	__u16 worker;
+	__u32 pad;
+	__u8 remote[16];
+	__u8 local[16];
+};
+
+enum seam_event_kind {
+	SEAM_EVENT_SPILL = 1,	/* the gate was shut */
+	SEAM_EVENT_GROW,	/* grow_at was reached */
+	SEAM_EVENT_BROKEN,	/* the gate broke */
+};
+
+struct seam_event {
+	__u32 slot;
+	__u32 kind;
+};
+
+/* Beyond its cap a direction that cannot spill (its own socket's send queue is stuck, and what is passed
+ * would wait behind it) goes on for this many bytes, then it breaks. */
+#define SEAM_HARD_EXTRA (16U << 20)
+/* As many passed bytes may pile up behind such a stuck queue, where no receive window counts them. */
+#define SEAM_PASSED_MAX (64U << 20)
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct seam_dir) == 64, "a cache line");
+_Static_assert(sizeof(struct seam_flow) == 56, "no padding");
+_Static_assert(sizeof(struct seam_event) == 8, "no padding");
+#endif

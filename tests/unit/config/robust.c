@@ -1,0 +1,228 @@
+/* Neither a failed allocation nor a damaged file may crash, leak, or be taken for a good one. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include "common.h"
+
+#define MUTANTS   6000
+#define CALLS_MAX 100000
+
+static bool armed, fail_once;
+static unsigned long calls, fail_at;
+
+#ifdef __GLIBC__
+/* These take the place of the allocators of the C library, or of the sanitizer if there is one, which
+ * has a strdup() of its own that does not come by here. */
+#define REAL(name, params)          \
+	void *__libc_##name params; \
+	__attribute__((weak)) void *__interceptor_##name params
+REAL(malloc, (size_t));
+REAL(calloc, (size_t, size_t));
+REAL(realloc, (void *, size_t));
+
+/* A sanitizer allocates before it is ready to check anything. */
+#ifdef __clang__
+#define UNCHECKED __attribute__((disable_sanitizer_instrumentation))
+#else
+#define UNCHECKED __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
+
+UNCHECKED static bool fails(void)
+{
+	if (!armed)
+		return false;
+	calls++;
+	return calls == fail_at || (calls > fail_at && !fail_once);
+}
+
+UNCHECKED void *malloc(size_t size)
+{
+	if (fails())
+		return NULL;
+	return __interceptor_malloc ? __interceptor_malloc(size) : __libc_malloc(size);
+}
+
+UNCHECKED void *calloc(size_t count, size_t size)
+{
+	if (fails())
+		return NULL;
+	return __interceptor_calloc ? __interceptor_calloc(count, size)
+				    : __libc_calloc(count, size);
+}
+
+UNCHECKED void *realloc(void *old, size_t size)
+{
+	if (fails())
+		return NULL;
+	return __interceptor_realloc ? __interceptor_realloc(old, size) : __libc_realloc(old, size);
+}
+#else
+static void *failing_malloc(size_t size)
+{
+	calls++;
+	return calls == fail_at || (calls > fail_at && !fail_once) ? NULL : malloc(size);
+}
+#endif
+
+/* What fails: every allocation, or only those of jansson where the C library's cannot be replaced. */
+static void arm(bool on)
+{
+	armed = on;
+	calls = on ? 0 : calls;
+#ifndef __GLIBC__
+	json_set_alloc_funcs(on ? failing_malloc : malloc, free);
+#endif
+}
+
+struct outcome {
+	struct config *config;
+	struct config_errors errors;
+	int result;
+};
+
+static void outcome_deinit(struct outcome *outcome)
+{
+	config_free(outcome->config);
+	config_errors_deinit(&outcome->errors);
+}
+
+/* The C library does without some allocations: then nothing may be missing. */
+static void assert_same(const struct outcome *a, const struct outcome *b)
+{
+	assert_int_equal(a->result, b->result);
+	assert_int_equal(a->errors.count, b->errors.count);
+	for (size_t i = 0; i < a->errors.count; i++) {
+		assert_string_equal(a->errors.list[i].pointer, b->errors.list[i].pointer);
+		assert_string_equal(a->errors.list[i].reason, b->errors.list[i].reason);
+	}
+	if (!a->config)
+		return;
+	assert_string_equal(a->config->control_socket, b->config->control_socket);
+	for (size_t i = 0; i < a->config->outbound_count; i++)
+		assert_string_equal(a->config->outbounds[i].tag, b->config->outbounds[i].tag);
+}
+
+/* Loads @path with the n-th allocation failing, and with @once no later one, until none fails. */
+static void fail_each(const char *path, bool once)
+{
+	struct outcome good = { 0 };
+
+	good.result = config_load(path, &good.config, &good.errors);
+	fail_once = once;
+	for (fail_at = 1; fail_at < CALLS_MAX; fail_at++) {
+		struct outcome outcome = { 0 };
+
+		arm(true);
+		outcome.result = config_load(path, &outcome.config, &outcome.errors);
+		arm(false);
+		assert_true((outcome.result == 0) == (outcome.config != NULL));
+		if (outcome.result != -ENOMEM)
+			assert_same(&outcome, &good);
+		outcome_deinit(&outcome);
+		if (calls < fail_at)
+			break;
+	}
+	assert_true(fail_at > 20 && fail_at < CALLS_MAX);
+	outcome_deinit(&good);
+}
+
+static void test_allocation_good(void **state)
+{
+	fail_each(TEST_DATA "/full.json", true);
+	fail_each(TEST_DATA "/full.json", false);
+}
+
+static void test_allocation_broken(void **state)
+{
+	fail_each(TEST_DATA "/broken/duplicate-many.json", true);
+	fail_each(TEST_DATA "/broken/duplicate-escaped.json", false);
+	fail_each(TEST_DATA "/broken/unknown-escapes.json", true);
+	fail_each(TEST_DATA "/broken/one-line.json", false);
+	fail_each(TEST_DATA "/broken/keepalive-conflict.json", true);
+}
+
+/* xorshift64: the same mutants every time. */
+static uint64_t random_state = 0x9e3779b97f4a7c15;
+
+static size_t random_below(size_t bound)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (size_t)(random_state % bound);
+}
+
+/* One step of damage to @text of *@len bytes in room for @room. */
+static void damage(char *text, size_t *len, size_t room)
+{
+	static const char bytes[] = "{}[]\",:\\/*0-9eE.\n\t\x80\xff\x01tfnu ";
+	size_t at = random_below(*len), n = 1 + random_below(24), from = random_below(*len);
+
+	if (n > *len - at)
+		n = *len - at;
+	switch (random_below(5)) {
+	case 0:
+		text[at] = bytes[random_below(sizeof(bytes))];
+		break;
+	case 1:
+		text[at] = (char)random_below(256);
+		break;
+	case 2: /* cut out */
+		if (n == *len)
+			break;
+		memmove(text + at, text + at + n, *len - at - n);
+		*len -= n;
+		break;
+	case 3: /* say again */
+		if (*len + n > room)
+			break;
+		memmove(text + at + n, text + at, *len - at);
+		*len += n;
+		break;
+	default: /* copy from elsewhere */
+		if (n <= *len - from)
+			memmove(text + at, text + from, n);
+	}
+}
+
+static void test_mutants(void **state)
+{
+	size_t full_len;
+	char *full = read_file(TEST_DATA "/full.json", &full_len);
+	size_t room = 2 * full_len;
+	char *text = malloc(room);
+	unsigned good = 0, bad = 0;
+
+	assert_non_null(text);
+	for (unsigned i = 0; i < MUTANTS; i++) {
+		struct config_errors errors = { 0 };
+		struct config *config = NULL;
+		size_t len = full_len;
+		int r;
+
+		memcpy(text, full, len);
+		for (size_t steps = 1 + random_below(6); steps; steps--)
+			damage(text, &len, room);
+		r = load_bytes(text, len, &config, &errors);
+		assert_true(r == 0 || r == -EINVAL);
+		assert_true((r == 0) == (config != NULL) && (r == 0) == !errors.count);
+		good += r == 0;
+		bad += r != 0;
+		config_free(config);
+		config_errors_deinit(&errors);
+	}
+	assert_true(good > MUTANTS / 100 && bad > MUTANTS / 2);
+	free(text);
+	free(full);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_allocation_good),
+		cmocka_unit_test(test_allocation_broken),
+		cmocka_unit_test(test_mutants),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

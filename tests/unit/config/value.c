@@ -1,0 +1,165 @@
+/* Numbers with units, and the rows of the schema that are written with them. */
+#include <errno.h>
+#include "common.h"
+#include "config/schema.h"
+#include "config/value.h"
+
+struct sample {
+	const char *text;
+	int result;
+	uint64_t value;
+};
+
+typedef int parse_fn(const char *text, uint64_t *ret);
+
+static void check(parse_fn *parse, const struct sample *sample)
+{
+	uint64_t value = 7;
+	int r = parse(sample->text, &value);
+
+	if (r != sample->result || value != (r ? 7 : sample->value))
+		fail_msg("\"%s\": %d, %llu", sample->text, r, (unsigned long long)value);
+}
+
+static void test_durations(void **state)
+{
+	static const struct sample samples[] = {
+		{ "0s", 0, 0 },
+		{ "300ms", 0, 300 },
+		{ "5s", 0, 5000 },
+		{ "1h30m", 0, 5400000 },
+		{ "1d2h3m4s5ms", 0, 93784005 },
+		{ "100m", 0, 6000000 },
+		{ "007s", 0, 7000 },
+		{ "213503982334d", 0, 213503982334ULL * 86400000 },
+		{ "213503982335d", -ERANGE, 0 },
+		{ "213503982334d99999999999999999ms", -ERANGE, 0 },
+		{ "18446744073709551616ms", -ERANGE, 0 },
+		{ "", -EINVAL, 0 },
+		{ "5", -EINVAL, 0 },
+		{ "s", -EINVAL, 0 },
+		{ "5 s", -EINVAL, 0 },
+		{ " 5s", -EINVAL, 0 },
+		{ "5s ", -EINVAL, 0 },
+		{ "-5s", -EINVAL, 0 },
+		{ "1.5s", -EINVAL, 0 },
+		{ "5S", -EINVAL, 0 },
+		{ "5sec", -EINVAL, 0 },
+		{ "5us", -EINVAL, 0 },
+		{ "5s5s", -EINVAL, 0 },
+		{ "5ms5s", -EINVAL, 0 },
+		{ "5hm", -EINVAL, 0 },
+		{ "5s3", -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++)
+		check(value_duration, &samples[i]);
+}
+
+static void test_sizes(void **state)
+{
+	static const struct sample samples[] = {
+		{ "0", 0, 0 },
+		{ "65536", 0, 65536 },
+		{ "7B", 0, 7 },
+		{ "64KiB", 0, 65536 },
+		{ "16MiB", 0, 16777216 },
+		{ "1GiB", 0, 1073741824 },
+		{ "1TiB", 0, 1099511627776 },
+		{ "1kB", 0, 1000 },
+		{ "2MB", 0, 2000000 },
+		{ "3GB", 0, 3000000000 },
+		{ "1TB", 0, 1000000000000 },
+		{ "16777215TiB", 0, 16777215ULL << 40 },
+		{ "16777216TiB", -ERANGE, 0 },
+		{ "64k", -EINVAL, 0 },
+		{ "64K", -EINVAL, 0 },
+		{ "64KB", -EINVAL, 0 },
+		{ "64kib", -EINVAL, 0 },
+		{ "64 KiB", -EINVAL, 0 },
+		{ "1.5GiB", -EINVAL, 0 },
+		{ "KiB", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++)
+		check(value_size, &samples[i]);
+}
+
+static void test_integers(void **state)
+{
+	static const struct sample samples[] = {
+		{ "1514", 0, 1514 },
+		{ "0x5ea", 0, 1514 },
+		{ "0xFFFFffff", 0, UINT32_MAX },
+		{ "18446744073709551615", 0, UINT64_MAX },
+		{ "18446744073709551616", -ERANGE, 0 },
+		{ "0x10000000000000000", -ERANGE, 0 },
+		{ "0x", -EINVAL, 0 },
+		{ "0X5ea", -EINVAL, 0 },
+		{ "5ea", -EINVAL, 0 },
+		{ "0x5eg", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
+		{ "+1", -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++)
+		check(value_integer, &samples[i]);
+}
+
+static parse_fn *parser_of(enum key_type type)
+{
+	if (type == KEY_SIZE)
+		return value_size;
+	return type == KEY_DURATION ? value_duration : value_integer;
+}
+
+/* Ranges are text too: each must parse, be in order, hold the default, and fit into its field. */
+static void test_schema_ranges(void **state)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		parse_fn *parse = parser_of(key->type);
+		uint64_t min = 1, max = 0, initial = 0;
+
+		if (!key->min)
+			continue;
+		if (parse(key->min, &min) || parse(key->max, &max) || min > max)
+			fail_msg("the range of %s", key->name);
+		if (key->type != KEY_ARRAY && key->size < sizeof(max) && max >> (8 * key->size))
+			fail_msg("%s does not fit its field", key->name);
+		if (key->initial &&
+		    (parse(key->initial, &initial) || initial < min || initial > max))
+			fail_msg("the default of %s", key->name);
+	}
+}
+
+static void test_schema_rows(void **state)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		bool leaf = key->type != KEY_OBJECT && key->type != KEY_ARRAY;
+		bool worded = key->type == KEY_ENUM || key->type == KEY_ENUM_LIST;
+
+		if (schema_find(key->section, key->name) != key)
+			fail_msg("%s is there twice", key->name);
+		if (leaf != (key->help != NULL) || worded != (key->words != NULL))
+			fail_msg("the row of %s", key->name);
+		if (key->unless && !schema_find(key->section, key->unless))
+			fail_msg("%s names no key", key->name);
+		if (key->required && key->initial)
+			fail_msg("%s needs no default", key->name);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_durations),   cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_integers),    cmocka_unit_test(test_schema_ranges),
+		cmocka_unit_test(test_schema_rows),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

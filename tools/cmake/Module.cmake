@@ -1,0 +1,25 @@
+# seam_module(NAME LINKS modules... LIBS libraries...): the folder NAME as a static library.
+# seam_test(MODULE NAME [LABEL label]): tests/unit/MODULE/NAME.c, linked to that module and to what it
+# may use, and to nothing else: a call against the layers is an undefined symbol.
+function(seam_module name)
+	cmake_parse_arguments(arg "" "" "LINKS;LIBS" ${ARGN})
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.c)
+	list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+	add_library(seam_${name} STATIC ${sources})
+	foreach(link ${arg_LINKS})
+		target_link_libraries(seam_${name} PUBLIC seam_${link})
+	endforeach()
+	target_link_libraries(seam_${name} PUBLIC ${arg_LIBS})
+endfunction()
+
+function(seam_test module name)
+	cmake_parse_arguments(arg "" "LABEL" "" ${ARGN})
+	if(NOT arg_LABEL)
+		set(arg_LABEL unit)
+	endif()
+	add_executable(${module}_${name} ${CMAKE_CURRENT_SOURCE_DIR}/${module}/${name}.c)
+	target_link_libraries(${module}_${name} PRIVATE seam_${module} PkgConfig::cmocka)
+	target_compile_definitions(${module}_${name} PRIVATE TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/${module}")
+	add_test(NAME ${module}/${name} COMMAND ${module}_${name})
+	set_tests_properties(${module}/${name} PROPERTIES LABELS ${arg_LABEL} SKIP_RETURN_CODE 77 TIMEOUT 60)
+endfunction()

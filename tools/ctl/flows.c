@@ -1,0 +1,105 @@
+/* flows list, flows kill, flows watch */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/names.h"
+#include "show.h"
+#include "verbs.h"
+
+static const char *const headings[] = { ">ID",	  "STATE", "SOURCE", "DESTINATION", "OUTBOUND", "METHOD",
+					">UP",	  ">DOWN", ">KERNEL", ">AGE",	    "NOTE" };
+
+static void put_number(struct table *table, uint64_t number)
+{
+	char text[SHOW_MAX];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	table_put(table, text);
+}
+
+/* What is not as one would like it: why not by sockmap, or which direction is back in user space. */
+static const char *note(const json_t *flow, char *buf, size_t size)
+{
+	const char *refused = show_string(flow, "refused");
+	const char *up = show_string(json_object_get(flow, "up"), "gate");
+	const char *down = show_string(json_object_get(flow, "down"), "gate");
+
+	if (*refused)
+		snprintf(buf, size, "no sockmap: %s", refused);
+	else if (*up && (strcmp(up, "open") != 0 || strcmp(down, "open") != 0))
+		snprintf(buf, size, "up %s, down %s", up, down);
+	else
+		buf[0] = 0;
+	return buf;
+}
+
+static void put_flow(struct table *table, const json_t *flow)
+{
+	const json_t *up = json_object_get(flow, "up"), *down = json_object_get(flow, "down");
+	uint64_t kernel = show_number(up, "kernel_bytes") + show_number(down, "kernel_bytes");
+	char text[128];
+
+	put_number(table, show_number(flow, "id"));
+	table_put(table, show_string(flow, "state"));
+	table_put(table, show_string(flow, "source"));
+	table_put(table, show_string(flow, "destination"));
+	table_put(table, show_string(flow, "outbound"));
+	table_put(table, show_string(flow, "method"));
+	table_put(table, show_bytes(show_number(up, "bytes"), text));
+	table_put(table, show_bytes(show_number(down, "bytes"), text));
+	table_put(table, show_bytes(kernel, text));
+	table_put(table, show_time(show_number(flow, "age_ms"), text));
+	table_put(table, note(flow, text, sizeof(text)));
+}
+
+void show_flows(const json_t *data)
+{
+	struct table table;
+	const json_t *flow;
+	size_t i;
+
+	table_init(&table, headings, ARRAY_SIZE(headings));
+	json_array_foreach (data, i, flow)
+		put_flow(&table, flow);
+	table_print(&table);
+}
+
+void show_killed(const json_t *data)
+{
+	printf("flow %" PRIu64 " was reset\n", show_number(data, "flow"));
+}
+
+static void show_end(const json_t *event)
+{
+	char up[SHOW_MAX], down[SHOW_MAX], age[SHOW_MAX];
+
+	putchar(' ');
+	show_text(show_string(event, "reason"));
+	printf(", up %s, down %s, %s", show_bytes(show_number(json_object_get(event, "up"), "bytes"), up),
+	       show_bytes(show_number(json_object_get(event, "down"), "bytes"), down),
+	       show_time(show_number(event, "age_ms"), age));
+}
+
+void show_event(const json_t *event)
+{
+	const char *kind = show_string(event, "event");
+
+	if (!strcmp(kind, "lost")) {
+		printf("lost  %" PRIu64 " events\n", show_number(event, "count"));
+		return;
+	}
+	show_text(kind);
+	printf("%*s#%" PRIu64 " ", strcmp(kind, "open") ? 1 : 2, "", show_number(event, "id"));
+	show_text(show_string(event, "source"));
+	printf(" -> ");
+	show_text(show_string(event, "destination"));
+	putchar(' ');
+	show_text(*show_string(event, "outbound") ? show_string(event, "outbound") : "-");
+	if (*show_string(event, "method")) {
+		putchar(' ');
+		show_text(show_string(event, "method"));
+	}
+	if (!strcmp(kind, "close"))
+		show_end(event);
+	putchar('\n');
+}

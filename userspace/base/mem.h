@@ -1,0 +1,36 @@
+/* mem - pools of equal objects, and a budget of bytes. Both belong to one thread. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Objects come from chunks that are kept until mem_pool_deinit(); freed ones are handed out again, the
+ * last first. */
+struct mem_pool {
+	size_t size;
+	size_t used;		/* objects handed out */
+	void *free;
+	void *chunks;
+};
+
+void mem_pool_init(struct mem_pool *pool, size_t object_size);
+void mem_pool_deinit(struct mem_pool *pool);	/* every object is back */
+void *mem_pool_get(struct mem_pool *pool);	/* zeroed; NULL: out of memory */
+void mem_pool_put(struct mem_pool *pool, void *object);
+
+struct mem_budget {
+	uint64_t limit, used;
+};
+
+static inline bool mem_budget_take(struct mem_budget *budget, uint64_t bytes)
+{
+	if (budget->limit - budget->used < bytes)
+		return false;
+	budget->used += bytes;
+	return true;
+}
+
+static inline void mem_budget_give(struct mem_budget *budget, uint64_t bytes)
+{
+	budget->used -= bytes;
+}

@@ -1,0 +1,165 @@
+#include "config/parse.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/names.h"
+#include "config/field.h"
+#include "config/value.h"
+
+static void take_members(const struct item *parent);
+
+static void take_object(const struct item *item)
+{
+	struct item object = *item;
+
+	object.base += item->key->offset;
+	take_members(&object);
+}
+
+static json_t *initial_value(const struct schema_key *key)
+{
+	uint64_t n = 0;
+
+	if (key->type == KEY_BOOL)
+		return json_boolean(!strcmp(key->initial, "true"));
+	if (key->type != KEY_INTEGER)
+		return json_string(key->initial);
+	(void)value_integer(key->initial, &n);
+	return json_integer((json_int_t)n);
+}
+
+/* Defaults go the way of values that were read. */
+void parse_defaults(struct report *report, enum section section, void *base)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		struct item item = { .report = report, .key = key, .base = base };
+
+		if (key->section != section)
+			continue;
+		if (key->type == KEY_OBJECT)
+			parse_defaults(report, key->child, (char *)base + key->offset);
+		if (!key->initial)
+			continue;
+		item.value = initial_value(key);
+		if (item.value)
+			field_take(&item);
+		else
+			report->result = -ENOMEM;
+		json_decref(item.value);
+	}
+}
+
+static void take_array(const struct item *item)
+{
+	const struct schema_key *key = item->key;
+	size_t count = json_array_size(item->value);
+	uint64_t min = 0, max = 0;
+	struct item element = *item;
+	char *list;
+
+	(void)value_integer(key->min, &min);
+	(void)value_integer(key->max, &max);
+	if (!json_is_array(item->value)) {
+		field_wrong_type(item, KEY_ARRAY);
+		return;
+	}
+	if (count < min || count > max) {
+		field_wrong(item, "must have %s to %s elements, not %zu", key->min, key->max,
+			    count);
+		return;
+	}
+	list = calloc(count ? count : 1, key->element_size);
+	if (!list) {
+		item->report->result = -ENOMEM;
+		return;
+	}
+	*(void **)(item->base + key->offset) = list;
+	*(size_t *)(item->base + key->count_offset) = count;
+	element.place = (struct place){ .up = &item->place };
+	json_array_foreach (item->value, element.place.index, element.value) {
+		element.base = list + element.place.index * key->element_size;
+		parse_defaults(item->report, key->child, element.base);
+		take_members(&element);
+	}
+}
+
+static unsigned variant_of(enum section section, const json_t *object)
+{
+	const struct schema_key *key = schema_find(section, "type");
+	const char *word = json_string_value(json_object_get(object, "type"));
+	int type = key && word ? names_find(key->words, key->word_count, word) : -1;
+
+	return type < 0 ? 0 : 1U << type;
+}
+
+static void unknown_key(const struct item *item, enum section section)
+{
+	const char *near = schema_near(section, item->variant, item->place.key);
+
+	if (near)
+		report_error(item->report, AT_KEY(&item->place),
+			     "unknown key (did you mean \"%s\"?)", near);
+	else
+		report_error(item->report, AT_KEY(&item->place), "unknown key");
+}
+
+static void take_member(const struct item *item, enum section section, const json_t *object)
+{
+	const struct schema_key *key = item->key;
+
+	if (!key)
+		unknown_key(item, section);
+	else if (!schema_applies(key, section, item->variant))
+		report_error(item->report, AT_KEY(&item->place), "does not apply to type \"%s\"",
+			     json_string_value(json_object_get(object, "type")));
+	else if (key->unless && json_is_true(json_object_get(object, key->unless)))
+		report_error(item->report, AT_KEY(&item->place), "has no effect while %s is true",
+			     key->unless);
+	else if (key->type == KEY_OBJECT)
+		take_object(item);
+	else if (key->type == KEY_ARRAY)
+		take_array(item);
+	else
+		field_take(item);
+}
+
+static void find_missing(const struct item *parent, unsigned variant)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+
+		if (key->required && schema_applies(key, parent->key->child, variant) &&
+		    !json_object_get(parent->value, key->name))
+			field_wrong(parent, "\"%s\" is missing", key->name);
+	}
+}
+
+static void take_members(const struct item *parent)
+{
+	enum section section = parent->key->child;
+	struct item item = *parent;
+	const char *name;
+
+	if (!json_is_object(parent->value)) {
+		field_wrong_type(parent, KEY_OBJECT);
+		return;
+	}
+	item.variant = variant_of(section, parent->value);
+	json_object_foreach (parent->value, name, item.value) {
+		item.place = (struct place){ .up = &parent->place, .key = name };
+		item.key = schema_find(section, name);
+		take_member(&item, section, parent->value);
+	}
+	find_missing(parent, item.variant);
+}
+
+void parse_document(struct report *report, const json_t *root, struct draft *draft)
+{
+	static const struct schema_key document = { .child = SECTION_ROOT };
+	struct item item = { .report = report, .key = &document, .value = (json_t *)root };
+
+	item.base = (char *)draft;
+	parse_defaults(report, SECTION_ROOT, item.base);
+	take_members(&item);
+}

@@ -1,0 +1,11 @@
+/* parse - walks a tree along the schema and fills the structs. */
+#pragma once
+#include <jansson.h>
+#include "config/report.h"
+#include "config/schema.h"
+
+/* Defaults first, then what the tree says. What is wrong is reported and left at a value that no
+ * later check trips over. -ENOMEM goes to the report too. */
+void parse_document(struct report *report, const json_t *root, struct draft *draft);
+/* The defaults of a section, into its zeroed struct. */
+void parse_defaults(struct report *report, enum section section, void *base);

@@ -1,0 +1,163 @@
+#include "ctl/commands.h"
+#include <inttypes.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/names.h"
+#include "ctl/flows.h"
+#include "ctl/metrics.h"
+#include "ctl/watch.h"
+#include "seam/ctl.h"
+
+static int put(struct call *call, struct out *out, json_t *data)
+{
+	if (!data)
+		return call_fail(call, "out of memory");
+	out_json(out, data);
+	json_decref(data);
+	return 0;
+}
+
+static json_t *refused_counts(const struct worker_stats *sum)
+{
+	json_t *counts = json_object();
+
+	for (int why = REFUSED_NOT + 1; why < REFUSED_COUNT; why++)
+		json_object_set_new(counts, relay_refusal_names[why],
+				    json_integer((json_int_t)sum->refused[why]));
+	return counts;
+}
+
+static json_t *describe_relay(const struct ctl_context *context, const struct worker_stats *sum)
+{
+	return json_pack("{s:s, s:{s:b, s:s}, s:I, s:I, s:I, s:o}", "method",
+			 relay_method_names[context->config->relay.method], "sockmap", "available",
+			 (int)context->sockmap, "reason", context->sockmap_reason, "entered",
+			 (json_int_t)sum->entered, "spilled", (json_int_t)sum->spilled, "broken",
+			 (json_int_t)sum->broken, "refused", refused_counts(sum));
+}
+
+static int run_status(struct call *call, struct out *out)
+{
+	const struct ctl_context *context = call->context;
+	struct worker_stats sum;
+
+	ask_sum(call->ask, &sum);
+	return put(call, out,
+		   json_pack("{s:s, s:i, s:I, s:i, s:{s:I, s:I, s:I}, s:o, s:{s:I, s:I}}", "version",
+			     SEAM_VERSION, "pid", (int)getpid(), "uptime_ms",
+			     (json_int_t)(clock_ms() - context->started_ms), "workers",
+			     (int)context->worker_count, "flows", "active", (json_int_t)sum.active,
+			     "max", (json_int_t)context->config->max_flows, "accepted",
+			     (json_int_t)sum.accepted, "relay", describe_relay(context, &sum), "memory",
+			     "used", (json_int_t)sum.memory_used, "limit",
+			     (json_int_t)sum.memory_limit));
+}
+
+static int run_metrics(struct call *call, struct out *out)
+{
+	struct out text = { 0 };
+	struct worker_stats sum;
+	int r;
+
+	ask_sum(call->ask, &sum);
+	metrics_put(call->context, &sum, &text);
+	r = put(call, out, text.failed ? NULL : json_stringn(text.data, text.len));
+	out_deinit(&text);
+	return r;
+}
+
+static int run_kill(struct call *call, struct out *out)
+{
+	for (unsigned i = 0; i < call->ask->count; i++)
+		if (!call->ask->parts[i].result)
+			return put(call, out, json_pack("{s:I}", "flow", call_number(call, "flow")));
+	return call_fail(call, "no flow %" JSON_INTEGER_FORMAT, call_number(call, "flow"));
+}
+
+static int run_watch(struct call *call, struct out *out)
+{
+	return put(call, out, json_pack("{s:b}", "watching", 1));
+}
+
+static int run_log(struct call *call, struct out *out)
+{
+	const char *word = call_string(call, "level");
+	int level = names_find(log_level_names, LOG_LEVEL_COUNT, word), was = (int)log_threshold;
+
+	if (level < 0)
+		return call_no_such(call, "level", word, log_level_names, LOG_LEVEL_COUNT);
+	log_set_level((enum log_level)level);
+	return put(call, out, json_pack("{s:s, s:s}", "level", word, "was", log_level_names[was]));
+}
+
+static int run_version(struct call *call, struct out *out)
+{
+	return put(call, out,
+		   json_pack("{s:s, s:i}", "version", SEAM_VERSION, "protocol", SEAM_CTL_VERSION));
+}
+
+static json_t *describe_arguments(const struct command *command)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name; i++) {
+		const struct argument *argument = &command->arguments[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name, "type",
+						      argument->type == ARGUMENT_NUMBER ? "number" : "string",
+						      "required", (int)argument->required, "help",
+						      argument->help));
+	}
+	return list;
+}
+
+static int run_help(struct call *call, struct out *out)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < command_count; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", commands[i].name, "help",
+						      commands[i].help, "mutating", (int)commands[i].mutating,
+						      "arguments", describe_arguments(&commands[i])));
+	return put(call, out, list);
+}
+
+const struct command commands[] = {
+	{ .name = "status",
+	  .help = "what the daemon does, in numbers",
+	  .work = ask_stats,
+	  .run = run_status },
+	{ .name = "flows list",
+	  .help = "the flows that live, those of a worker by age",
+	  .arguments = { { "method", "only those carried by copy, splice or sockmap", ARGUMENT_STRING, false },
+			 { "source", "only those of this client address", ARGUMENT_STRING, false },
+			 { "destination", "only those to this server address", ARGUMENT_STRING, false },
+			 { "outbound", "only those through the outbound of this tag", ARGUMENT_STRING, false } },
+	  .work = ask_flows,
+	  .run = flows_list },
+	{ .name = "flows kill",
+	  .help = "reset a flow",
+	  .arguments = { { "flow", "its id, as listed", ARGUMENT_NUMBER, true } },
+	  .mutating = true,
+	  .work = ask_kill,
+	  .run = run_kill },
+	{ .name = "flows watch",
+	  .help = "a line for each flow that begins or ends",
+	  .watches = true,
+	  .work = watch_begin,
+	  .run = run_watch },
+	{ .name = "metrics",
+	  .help = "counters as text for Prometheus",
+	  .work = ask_stats,
+	  .run = run_metrics },
+	{ .name = "log",
+	  .help = "change what is logged, until the daemon ends",
+	  .arguments = { { "level", "error, warn, info or debug", ARGUMENT_STRING, true } },
+	  .mutating = true,
+	  .run = run_log },
+	{ .name = "version", .help = "of the daemon and of this protocol", .run = run_version },
+	{ .name = "help", .help = "this table", .run = run_help },
+};
+const size_t command_count = ARRAY_SIZE(commands);
+_Static_assert(ARRAY_SIZE(commands) <= COMMANDS_MAX, "room for the names");

@@ -1,0 +1,6 @@
+/* flows - the list of flows, filtered. */
+#pragma once
+#include "ctl/call.h"
+
+/* As struct command wants it. */
+int flows_list(struct call *call, struct out *out);

@@ -1,0 +1,291 @@
+#include "daemon/app.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "ctl/server.h"
+#include "daemon/limits.h"
+#include "flow/worker.h"
+#include "kern/kernel.h"
+#include "loop/signals.h"
+
+#define TAINT_CHECK_MS 10000
+
+struct app {
+	struct config *config;
+	struct loop loop;
+	struct post_box post;
+	struct signals signals;
+	struct timer drain_timer, taint_timer;
+	unsigned long taint;
+	struct flow_config *flow_config;
+	struct fastpath *fastpath;
+	char sockmap_reason[FASTPATH_REASON_MAX];	/* why it is not used; "": it is */
+	struct worker *workers;
+	unsigned workers_made, workers_left;
+	struct ctl_server *ctl;
+	bool stopping;
+};
+
+/* A message to one worker, or from it. */
+struct note {
+	struct post post;
+	struct app *app;
+	struct worker *worker;
+};
+
+static struct app *the_app;	/* for callbacks that carry a worker only */
+
+static void tell_workers(struct app *app, post_fn *fn)
+{
+	for (unsigned i = 0; i < app->workers_made; i++) {
+		struct note *note = malloc(sizeof(*note));
+
+		if (!note)
+			continue;
+		*note = (struct note){ .app = app, .worker = &app->workers[i] };
+		post_send(&app->workers[i].post, &note->post, fn);
+	}
+}
+
+static void on_worker_drained_main(struct post *post)
+{
+	struct note *note = container_of(post, struct note, post);
+	struct app *app = note->app;
+
+	free(note);
+	if (--app->workers_left == 0)
+		loop_stop(&app->loop);
+}
+
+static void on_worker_drained(struct worker *worker)
+{
+	struct note *note = malloc(sizeof(*note));
+
+	if (!note)
+		return;		/* the drain timer ends it */
+	*note = (struct note){ .app = the_app, .worker = worker };
+	post_send(&the_app->post, &note->post, on_worker_drained_main);
+}
+
+static void drain_worker(struct post *post)
+{
+	struct note *note = container_of(post, struct note, post);
+	struct worker *worker = note->worker;
+
+	free(note);
+	worker->on_drained = on_worker_drained;
+	worker_drain(worker);
+}
+
+static void on_drain_timeout(struct timer *timer)
+{
+	struct app *app = container_of(timer, struct app, drain_timer);
+
+	log_warn("daemon", "drain timeout: the flows that are left are reset");
+	loop_stop(&app->loop);
+}
+
+static void on_signal(struct signals *signals, int signo)
+{
+	struct app *app = container_of(signals, struct app, signals);
+
+	if (signo != SIGTERM && signo != SIGINT && signo != SIGQUIT)
+		return;
+	if (app->stopping || signo == SIGQUIT) {
+		loop_stop(&app->loop);
+		return;
+	}
+	app->stopping = true;
+	log_info("daemon", "%s: draining for at most %u ms", strsignal(signo),
+		 app->config->limits.drain_timeout_ms);
+	timer_start(&app->drain_timer, &app->loop.timers, app->config->limits.drain_timeout_ms);
+	app->workers_left = app->workers_made;
+	tell_workers(app, drain_worker);
+}
+
+static void close_gates(struct post *post)
+{
+	struct note *note = container_of(post, struct note, post);
+
+	note->worker->relay_env.gates_open = false;
+	note->worker->relay_env.gates_why = REFUSED_TAINT;
+	free(note);
+}
+
+/* The kernel has warned or oopsed since the start: it may have been us, so no new flow goes there. */
+static void on_taint_timer(struct timer *timer)
+{
+	struct app *app = container_of(timer, struct app, taint_timer);
+	unsigned long taint = kernel_taint();
+
+	if (taint & ~app->taint) {
+		log_error("daemon", "the kernel became tainted (%#lx): new flows stay out of the sockmap", taint);
+		tell_workers(app, close_gates);
+		return;
+	}
+	timer_start(timer, &app->loop.timers, TAINT_CHECK_MS);
+}
+
+/* 0, or -errno with the reason in app->sockmap_reason. */
+static int open_fastpath(struct app *app)
+{
+	const struct config_relay *relay = &app->config->relay;
+	char *reason = app->sockmap_reason, pins[FASTPATH_REASON_MAX];
+	int r;
+
+	if (relay->method == RELAY_SPLICE || relay->method == RELAY_COPY) {
+		snprintf(reason, FASTPATH_REASON_MAX, "relay.method is %s", relay_method_names[relay->method]);
+		return 0;
+	}
+	if (!relay->force && !kernel_sockmap_fit(reason, FASTPATH_REASON_MAX))
+		return -EOPNOTSUPP;
+	r = fastpath_load(&app->fastpath, app->config->limits.max_flows, app->config->workers, reason);
+	if (r)
+		return r;
+	if (fastpath_pin(app->fastpath, pins))
+		log_warn("daemon", "maps are not pinned for bpftool: %s", pins);
+	return 0;
+}
+
+static int choose_method(struct app *app)
+{
+	int r = open_fastpath(app);
+
+	if (r && app->config->relay.method == RELAY_SOCKMAP) {
+		log_error("daemon", "relay.method sockmap is not possible: %s", app->sockmap_reason);
+		return r;
+	}
+	if (app->fastpath)
+		log_info("daemon", "relay: sockmap");
+	else
+		log_info("daemon", "relay: %s; no sockmap: %s",
+			 app->config->relay.method == RELAY_COPY ? "copy" : "splice", app->sockmap_reason);
+	return 0;
+}
+
+static int start_workers(struct app *app)
+{
+	unsigned count = app->config->workers;
+	char reason[256];
+	int r;
+
+	app->workers = calloc(count, sizeof(*app->workers));
+	if (!app->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		app->workers_made = i + 1;
+		r = worker_init(&app->workers[i], i, app->flow_config, app->fastpath, REFUSED_UNFIT, reason);
+		if (r) {
+			log_error("daemon", "%s", reason);
+			return r;
+		}
+	}
+	for (unsigned i = 0; i < count; i++) {
+		r = worker_start(&app->workers[i]);
+		if (r) {
+			log_error("daemon", "pthread_create: %s", strerror(-r));
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int start_ctl(struct app *app)
+{
+	const struct ctl_context context = { .loop = &app->loop,
+					     .post = &app->post,
+					     .workers = app->workers,
+					     .worker_count = app->workers_made,
+					     .config = app->flow_config,
+					     .started_ms = clock_ms(),
+					     .sockmap = app->fastpath != NULL,
+					     .sockmap_reason = app->sockmap_reason };
+	char reason[256];
+	int r = ctl_server_new(&app->ctl, app->config->control_socket, &context, reason);
+
+	if (r)
+		log_error("daemon", "control socket %s: %s", app->config->control_socket, reason);
+	return r;
+}
+
+static int start_loop(struct app *app)
+{
+	int r = loop_init(&app->loop);
+
+	if (!r)
+		r = post_box_init(&app->post, &app->loop);
+	if (!r)
+		r = signals_init(&app->signals, &app->loop, on_signal);
+	if (r)
+		log_error("daemon", "main loop: %s", strerror(-r));
+	return r;
+}
+
+static int start(struct app *app)
+{
+	struct config *config = app->config;
+	int r;
+
+	if (!config->workers) {
+		long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+		config->workers = cores < 1 ? 1 : cores > SEAM_WORKERS_MAX ? SEAM_WORKERS_MAX : (uint32_t)cores;
+	}
+	config->limits.max_flows = limits_flows(config->limits.max_flows);
+	r = start_loop(app);
+	if (!r)
+		r = choose_method(app);
+	if (!r)
+		r = flow_config_build(config, &app->flow_config);
+	if (!r)
+		r = start_workers(app);
+	if (!r)
+		r = start_ctl(app);
+	if (r)
+		return r;
+	app->taint = kernel_taint();
+	if (app->fastpath)
+		timer_start(&app->taint_timer, &app->loop.timers, TAINT_CHECK_MS);
+	log_info("daemon", "seamd %s: %u workers, %u flows", SEAM_VERSION, config->workers,
+		 config->limits.max_flows);
+	return 0;
+}
+
+static void stop(struct app *app)
+{
+	for (unsigned i = 0; i < app->workers_made; i++)
+		worker_deinit(&app->workers[i]);
+	ctl_server_free(app->ctl);
+	free(app->workers);
+	flow_config_free(app->flow_config);
+	fastpath_free(app->fastpath);
+	timer_stop(&app->drain_timer, &app->loop.timers);
+	timer_stop(&app->taint_timer, &app->loop.timers);
+	signals_deinit(&app->signals);
+	post_box_deinit(&app->post);
+	loop_deinit(&app->loop);
+}
+
+int app_run(struct config *config)
+{
+	struct app app = { .config = config,
+			   .loop.epoll_fd = -1,
+			   .post.io = LOOP_IO_NULL,
+			   .signals.io = LOOP_IO_NULL };
+	int r;
+
+	the_app = &app;
+	timer_init(&app.drain_timer, on_drain_timeout);
+	timer_init(&app.taint_timer, on_taint_timer);
+	signals_block();
+	r = start(&app);
+	if (!r)
+		r = loop_run(&app.loop);
+	stop(&app);
+	return r ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,40 @@
+#include "dial/dial.h"
+#include <errno.h>
+#include <stdlib.h>
+
+int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop,
+	       const struct target *target, dial_done_fn *done, void *owner, const char **ret_call)
+{
+	struct dial *dial = calloc(1, dialer->ops->dial_size);
+	int r;
+
+	*ret_call = "malloc";
+	if (!dial)
+		return -ENOMEM;
+	*dial = (struct dial){ .dialer = dialer, .loop = loop, .target = *target, .done = done,
+			       .owner = owner };
+	r = dialer->ops->start(dial);
+	if (r < 0) {
+		*ret_call = dial->call;
+		free(dial);
+		return r;
+	}
+	*ret = dial;
+	return 0;
+}
+
+void dial_cancel(struct dial *dial)
+{
+	if (!dial)
+		return;
+	dial->dialer->ops->cancel(dial);
+	free(dial);
+}
+
+void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io)
+{
+	const struct dial_result result = { .err = err, .call = err ? call : NULL, .io = err ? NULL : io };
+
+	dial->done(dial->owner, &result);
+	dial_cancel(dial);	/* closes what was not taken */
+}

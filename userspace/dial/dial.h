@@ -1,0 +1,59 @@
+/* dial - turns a target into a connected socket, through any chain of dialers.
+ *
+ * A dialer is immutable and shared by all flows of a configuration; a dial is one attempt. Layers
+ * disappear when they are done: what comes out is a plain socket, because the kernel moves the bytes after.
+ */
+#pragma once
+#include <stddef.h>
+#include "config/config.h"
+#include "loop/loop.h"
+#include "net/addr.h"
+
+struct target {
+	struct addr addr;
+};
+
+/* What a dial came to. */
+struct dial_result {
+	int err;		/* 0 or -errno; -ETIMEDOUT after connect_timeout as well */
+	const char *call;	/* what failed, "connect" or the option that was refused; NULL if none */
+	struct loop_io *io;	/* connected, registered and the receiver's to move; NULL if failed */
+};
+
+struct dial;
+typedef void dial_done_fn(void *owner, const struct dial_result *result);
+
+struct dialer_ops {
+	const char *name;
+	size_t dial_size;			/* of an attempt's state, struct dial first */
+	/* 0; or -errno, nothing is held, and dial->call says what failed. */
+	int (*start)(struct dial *dial);
+	void (*cancel)(struct dial *dial);	/* drops whatever start() took */
+};
+
+struct dialer {
+	const struct dialer_ops *ops;
+};
+
+struct dial {
+	const struct dialer *dialer;
+	struct loop *loop;
+	struct target target;
+	dial_done_fn *done;
+	void *owner;
+	const char *call;
+};
+
+/* @done runs exactly once, never inside dial_start() and never after dial_cancel(); *@ret is dead when it
+ * runs. On -errno nothing was started and *@ret_call names what was refused. */
+int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop,
+	       const struct target *target, dial_done_fn *done, void *owner, const char **ret_call);
+void dial_cancel(struct dial *dial);	/* NULL is fine */
+
+/* For dialers: ends the attempt. On success @io is moved from by the receiver, and closed if it is not. */
+void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io);
+
+/* An outbound's dialer, with its own copy of the options it needs; of a `block` outbound it is NULL.
+ * 0 or -ENOMEM. */
+int dialer_build(const struct config_outbound *config, struct dialer **ret);
+void dialer_free(struct dialer *dialer);	/* NULL is fine */

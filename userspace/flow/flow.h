@@ -1,0 +1,95 @@
+/* flow - one client connection, from accept to close: its states, why it ended, and what is told of it. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "dial/dial.h"
+#include "net/addr.h"
+#include "net/sock.h"
+#include "net/stream.h"
+#include "relay/relay.h"
+
+/* In order. A flow only moves forward; flow_goto() asserts it. */
+enum flow_state {
+	FLOW_ROUTE,	/* decide where to */
+	FLOW_DIAL,	/* owns @dial; the client is watched for its end */
+	FLOW_RELAY,	/* owns both streams and @relay */
+	FLOW_CLOSE,
+	FLOW_STATE_COUNT,
+};
+extern const char *const flow_state_names[FLOW_STATE_COUNT];
+
+/* Why a flow ended. All but END_DONE reset what is still open. */
+enum flow_end {
+	END_NONE,
+	END_DONE,		/* both directions ended and were delivered */
+	END_REJECTED,		/* routed to a block outbound */
+	END_BAD_ADDRESS,	/* multicast, broadcast or unspecified source or destination */
+	END_LOOP,		/* to our own listener */
+	END_CLIENT_GONE,	/* while dialing */
+	END_DIAL_FAILED,
+	END_DIAL_TIMEOUT,
+	END_CLIENT_RESET,
+	END_UPSTREAM_RESET,
+	END_BACKLOG,		/* the fast path could not hold what was received */
+	END_NO_MEMORY,
+	END_IDLE,
+	END_HALF_CLOSED_IDLE,
+	END_KILLED,
+	END_SHUTDOWN,
+	END_COUNT,
+};
+extern const char *const flow_end_names[END_COUNT];
+
+struct inbound {
+	char *tag;
+	struct addr listen;
+};
+
+struct outbound {
+	char *tag;
+	struct dialer *dialer;		/* NULL: block */
+	struct keep_alive keep_alive;
+};
+
+struct worker;
+
+struct tcp_flow {
+	struct list link;		/* worker->flows */
+	struct worker *worker;
+	uint64_t id, start_ms;
+	const struct inbound *inbound;
+	const struct outbound *outbound;	/* from FLOW_ROUTE on */
+	struct addr source, destination;
+	struct dial *dial;		/* only in FLOW_DIAL */
+	struct stream side[SIDES];	/* UPSTREAM from FLOW_RELAY on */
+	struct relay relay;		/* from FLOW_RELAY on */
+	struct timer timer;		/* keep-alive, idle, half-closed */
+	uint64_t idle_bytes, idle_since_ms;
+	enum flow_state state;
+	enum flow_end end;
+	bool keep_alive_set;
+};
+
+/* A copy of what is told of a flow: for ctl, on any thread. Strings live as long as the configuration. */
+struct flow_info {
+	uint64_t id, age_ms;
+	enum flow_state state;
+	enum flow_end end;		/* END_NONE: lives */
+	const char *inbound, *outbound;	/* outbound "" before it is routed */
+	struct addr source, destination;
+	const char *method, *refused;	/* refused: why not the sockmap, "" if it is or was not tried */
+	struct {
+		uint64_t bytes, kernel_bytes;
+		const char *gate;	/* "" outside the sockmap */
+		uint32_t spills;
+	} side[SIDES];			/* [CLIENT]: up */
+};
+
+/* Takes over @fd, an accepted non-blocking socket. It may be closed again before this returns. */
+void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd, const struct addr *source,
+		    const struct addr *destination);
+/* Ends it now. */
+void tcp_flow_kill(struct tcp_flow *flow, enum flow_end why);
+void tcp_flow_describe(const struct tcp_flow *flow, struct flow_info *ret);
+/* A relay has work that no socket event tells of. */
+void tcp_flow_wake(struct relay *relay);

@@ -1,0 +1,222 @@
+#include "flow/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+
+static int listen_all(struct worker *w, char *reason)
+{
+	char where[ADDR_STRLEN];
+
+	w->listeners = calloc(w->config->inbound_count, sizeof(*w->listeners));
+	if (!w->listeners) {
+		snprintf(reason, 256, "out of memory");
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < w->config->inbound_count; i++) {
+		const struct inbound *in = &w->config->inbounds[i];
+		const char *call;
+		int r = listener_init(&w->listeners[i], w, in, &call);
+
+		if (r) {
+			snprintf(reason, 256, "inbound %s: %s on %s: %s%s", in->tag, call,
+				 addr_format(&in->listen, where), strerror(-r),
+				 r == -EPERM ? "; it takes CAP_NET_ADMIN" : "");
+			return r;
+		}
+		w->listener_count++;
+	}
+	return 0;
+}
+
+int worker_init(struct worker *w, unsigned index, const struct flow_config *config,
+		struct fastpath *fastpath, enum relay_refusal why_not, char *reason)
+{
+	int r;
+
+	*w = (struct worker){ .index = index,
+			      .config = config,
+			      .loop.epoll_fd = -1,
+			      .post.io = LOOP_IO_NULL,
+			      .next_id = index + 1,
+			      .max_flows = (config->max_flows + config->workers - 1) / config->workers };
+	list_init(&w->flows);
+	mem_pool_init(&w->flow_pool, sizeof(struct tcp_flow));
+	r = loop_init(&w->loop);
+	if (!r)
+		r = post_box_init(&w->post, &w->loop);
+	if (!r)
+		r = relay_env_init(&w->relay_env, &config->relay, config->workers, &w->loop, tcp_flow_wake);
+	if (!r && fastpath)
+		r = relay_env_open_gates(&w->relay_env, fastpath, (uint16_t)index);
+	else
+		w->relay_env.gates_why = why_not;
+	if (r) {
+		snprintf(reason, 256, "worker %u: %s", index, strerror(-r));
+		return r;
+	}
+	return listen_all(w, reason);
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+	int r = loop_run(&w->loop);
+
+	if (r)
+		log_error("worker", "%u: epoll_wait: %s", w->index, strerror(-r));
+	worker_kill_all(w, END_SHUTDOWN);
+	return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+	int r = pthread_create(&w->thread, NULL, run, w);
+
+	w->running = !r;
+	return -r;
+}
+
+struct stop {
+	struct post post;
+	struct worker *worker;
+};
+
+static void on_stop(struct post *post)
+{
+	loop_stop(&container_of(post, struct stop, post)->worker->loop);
+}
+
+void worker_deinit(struct worker *w)
+{
+	struct stop stop = { .worker = w };
+
+	if (!w->config)
+		return;
+	if (w->running) {
+		post_send(&w->post, &stop.post, on_stop);
+		pthread_join(w->thread, NULL);
+		w->running = false;
+	}
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_deinit(&w->listeners[i]);
+	free(w->listeners);
+	relay_env_deinit(&w->relay_env);
+	post_box_deinit(&w->post);
+	loop_deinit(&w->loop);
+	mem_pool_deinit(&w->flow_pool);
+	w->config = NULL;
+}
+
+static void check_drained(struct worker *w)
+{
+	void (*on_drained)(struct worker *) = w->on_drained;
+
+	if (!w->draining || !list_empty(&w->flows) || !on_drained)
+		return;
+	w->on_drained = NULL;
+	on_drained(w);
+}
+
+void worker_drain(struct worker *w)
+{
+	w->draining = true;
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_deinit(&w->listeners[i]);
+	check_drained(w);
+}
+
+void worker_kill_all(struct worker *w, enum flow_end why)
+{
+	while (!list_empty(&w->flows))
+		tcp_flow_kill(container_of(w->flows.next, struct tcp_flow, link), why);
+}
+
+int worker_kill(struct worker *w, uint64_t id)
+{
+	list_for_each(link, &w->flows) {
+		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
+
+		if (f->id != id)
+			continue;
+		tcp_flow_kill(f, END_KILLED);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void worker_stats(const struct worker *w, struct worker_stats *ret)
+{
+	const struct relay_env *env = &w->relay_env;
+
+	*ret = w->stats;
+	ret->active = worker_flow_count(w);
+	ret->entered = env->entered;
+	ret->spilled = env->spilled;
+	ret->broken = env->broken;
+	memcpy(ret->refused, env->refused, sizeof(ret->refused));
+	ret->memory_used = env->memory.used;
+	ret->memory_limit = env->memory.limit;
+	list_for_each(link, &w->flows) {
+		const struct tcp_flow *f = container_of(link, struct tcp_flow, link);
+
+		for (int side = 0; side < SIDES && f->relay.env; side++) {
+			ret->bytes[side] += relay_bytes(&f->relay, side);
+			ret->kernel_bytes[side] += relay_kernel_bytes(&f->relay, side);
+		}
+	}
+}
+
+size_t worker_flow_count(const struct worker *w)
+{
+	return w->flow_pool.used;
+}
+
+size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t count)
+{
+	size_t n = 0;
+
+	list_for_each(link, &w->flows) {
+		if (n == count)
+			break;
+		tcp_flow_describe(container_of(link, struct tcp_flow, link), &ret[n++]);
+	}
+	return n;
+}
+
+void worker_flow_ended(struct worker *w, const struct tcp_flow *f)
+{
+	struct flow_info info;
+
+	w->stats.ended[f->end]++;
+	for (int side = 0; side < SIDES && f->relay.env; side++) {
+		w->stats.bytes[side] += relay_bytes(&f->relay, side);
+		w->stats.kernel_bytes[side] += relay_kernel_bytes(&f->relay, side);
+	}
+	if (w->watch) {
+		tcp_flow_describe(f, &info);
+		w->watch(w->watch_ctx, &info);
+	}
+}
+
+void worker_flow_gone(struct worker *w)
+{
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_resume(&w->listeners[i]);
+	check_drained(w);
+}
+
+bool worker_is_full(const struct worker *w)
+{
+	return w->flow_pool.used >= w->max_flows;
+}
+
+bool worker_listens_on(const struct worker *w, const struct addr *addr)
+{
+	for (size_t i = 0; i < w->config->inbound_count; i++)
+		if (w->config->inbounds[i].listen.port == addr->port)
+			return true;
+	return false;
+}

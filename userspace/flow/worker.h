@@ -1,0 +1,79 @@
+/* worker - one thread: a loop, its own listeners, its flows, pools and counters. Workers share nothing but
+ * the configuration, the fast path and post_send(). */
+#pragma once
+#include <pthread.h>
+#include "base/mem.h"
+#include "flow/flow.h"
+#include "flow/listener.h"
+#include "loop/post.h"
+
+/* Immutable, shared by all workers. */
+struct flow_config {
+	struct inbound *inbounds;
+	size_t inbound_count;
+	struct outbound *outbounds;
+	size_t outbound_count;
+	const struct outbound *final;
+	struct config_relay relay;
+	uint32_t workers, max_flows;
+};
+
+int flow_config_build(const struct config *config, struct flow_config **ret);
+void flow_config_free(struct flow_config *config);	/* NULL is fine */
+
+/* Written by the worker's thread; summed by ctl from copies. */
+struct worker_stats {
+	uint64_t accepted, active, accept_pauses;
+	uint64_t ended[END_COUNT];
+	uint64_t dial_failures;
+	uint64_t bytes[SIDES], kernel_bytes[SIDES];	/* of ended flows */
+	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
+	uint64_t memory_used, memory_limit;
+};
+
+/* Told on the worker's thread of each flow that starts to relay and each that ends. */
+typedef void worker_watch_fn(void *ctx, const struct flow_info *info);
+
+struct worker {
+	unsigned index;
+	pthread_t thread;
+	bool running;
+	struct loop loop;
+	struct post_box post;
+	const struct flow_config *config;
+	struct relay_env relay_env;
+	struct mem_pool flow_pool;
+	struct list flows;
+	uint64_t next_id;
+	uint32_t max_flows;
+	struct listener *listeners;
+	size_t listener_count;
+	struct worker_stats stats;
+	bool draining;
+	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, after worker_drain() */
+	worker_watch_fn *watch;
+	void *watch_ctx;
+};
+
+/* Makes the loop and the listeners; -errno and @reason (256 bytes): which call, which address, what to do.
+ * @fastpath NULL: without the sockmap, for @why_not. */
+int worker_init(struct worker *worker, unsigned index, const struct flow_config *config,
+		struct fastpath *fastpath, enum relay_refusal why_not, char *reason);
+int worker_start(struct worker *worker);	/* the thread */
+/* Stops the thread, resets what still flows, frees. Half-initialised and zeroed are fine. */
+void worker_deinit(struct worker *worker);
+
+/* The rest on the worker's thread, by post_send(&worker->post, ...). */
+void worker_drain(struct worker *worker);	/* accepts no more; on_drained() when the last flow ended */
+void worker_kill_all(struct worker *worker, enum flow_end why);
+int worker_kill(struct worker *worker, uint64_t id);	/* -ENOENT */
+void worker_stats(const struct worker *worker, struct worker_stats *ret);
+size_t worker_flow_count(const struct worker *worker);
+/* Up to @count of them, oldest first; returns how many. */
+size_t worker_describe(const struct worker *worker, struct flow_info *ret, size_t count);
+
+/* For flows. */
+void worker_flow_ended(struct worker *worker, const struct tcp_flow *flow);	/* to account for it */
+void worker_flow_gone(struct worker *worker);	/* its place and its descriptors are free */
+bool worker_is_full(const struct worker *worker);
+bool worker_listens_on(const struct worker *worker, const struct addr *addr);

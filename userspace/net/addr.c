@@ -1,0 +1,111 @@
+#include "net/addr.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+int addr_parse(const char *text, uint16_t port, struct addr *ret)
+{
+	struct addr addr = { .port = port };
+
+	if (inet_pton(AF_INET, text, &addr.v4) == 1)
+		addr.family = AF_INET;
+	else if (inet_pton(AF_INET6, text, &addr.v6) == 1)
+		addr.family = AF_INET6;
+	else
+		return -EINVAL;
+	*ret = addr;
+	return 0;
+}
+
+int addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret)
+{
+	struct addr addr = { .family = sa->sa_family };
+
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		addr.port = ntohs(in->sin_port);
+		addr.v4 = in->sin_addr;
+	} else if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+		addr.port = ntohs(in6->sin6_port);
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+			addr.family = AF_INET;
+			memcpy(&addr.v4, &in6->sin6_addr.s6_addr[12], sizeof(addr.v4));
+		} else {
+			addr.v6 = in6->sin6_addr;
+			addr.scope = in6->sin6_scope_id;
+		}
+	} else {
+		return -EAFNOSUPPORT;
+	}
+	*ret = addr;
+	return 0;
+}
+
+socklen_t addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (addr->family == AF_INET) {
+		struct sockaddr_in *in = (struct sockaddr_in *)ret;
+
+		*in = (struct sockaddr_in){ .sin_family = AF_INET,
+					    .sin_port = htons(addr->port),
+					    .sin_addr = addr->v4 };
+		return sizeof(*in);
+	}
+
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
+
+	*in6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+				      .sin6_port = htons(addr->port),
+				      .sin6_addr = addr->v6,
+				      .sin6_scope_id = addr->scope };
+	return sizeof(*in6);
+}
+
+const char *addr_format(const struct addr *addr, char *buf)
+{
+	char ip[INET6_ADDRSTRLEN];
+
+	if (addr->family == AF_INET) {
+		inet_ntop(AF_INET, &addr->v4, ip, sizeof(ip));
+		snprintf(buf, ADDR_STRLEN, "%s:%u", ip, addr->port);
+	} else if (addr->family == AF_INET6) {
+		inet_ntop(AF_INET6, &addr->v6, ip, sizeof(ip));
+		if (addr->scope)
+			snprintf(buf, ADDR_STRLEN, "[%s%%%u]:%u", ip, addr->scope, addr->port);
+		else
+			snprintf(buf, ADDR_STRLEN, "[%s]:%u", ip, addr->port);
+	} else {
+		snprintf(buf, ADDR_STRLEN, "none");
+	}
+	return buf;
+}
+
+bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	if (a->family != b->family || a->port != b->port || a->scope != b->scope)
+		return false;
+	if (a->family == AF_INET)
+		return a->v4.s_addr == b->v4.s_addr;
+	return a->family != AF_INET6 || IN6_ARE_ADDR_EQUAL(&a->v6, &b->v6);
+}
+
+bool addr_is_unspecified(const struct addr *addr)
+{
+	if (addr->family == AF_INET)
+		return addr->v4.s_addr == htonl(INADDR_ANY);
+	return addr->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&addr->v6);
+}
+
+bool addr_is_multicast(const struct addr *addr)
+{
+	if (addr->family == AF_INET)
+		return IN_MULTICAST(ntohl(addr->v4.s_addr)) ||
+		       addr->v4.s_addr == htonl(INADDR_BROADCAST);
+	return addr->family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&addr->v6);
+}

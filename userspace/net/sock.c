@@ -1,0 +1,139 @@
+#include "net/sock.h"
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include "base/cleanup.h"
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+static int set_int(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int sock_set_mark(int fd, uint32_t mark)
+{
+	return set_int(fd, SOL_SOCKET, SO_MARK, (int)mark);
+}
+
+int sock_bind_interface(int fd, const char *name)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strnlen(name, IFNAMSIZ)) < 0 ?
+		       -errno :
+		       0;
+}
+
+int sock_bind_address(int fd, const struct addr *addr)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(addr, &sa);
+
+	if (!addr->port)
+		(void)set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	return bind(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
+}
+
+int sock_set_nodelay(int fd)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+int sock_set_oob_inline(int fd)
+{
+	return set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+static int seconds(uint32_t ms)
+{
+	return ms < 1000 ? 1 : (int)(ms / 1000);
+}
+
+int sock_set_keep_alive(int fd, const struct keep_alive *keep_alive)
+{
+	int r = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, keep_alive->enabled);
+
+	if (r || !keep_alive->enabled)
+		return r;
+	r = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keep_alive->idle_ms));
+	if (!r)
+		r = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keep_alive->interval_ms));
+	if (!r)
+		r = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, (int)keep_alive->count);
+	return r;
+}
+
+int sock_set_reset_on_close(int fd)
+{
+	static const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0 ? -errno : 0;
+}
+
+int sock_set_send_buffer(int fd, uint32_t bytes)
+{
+	int half = (int)(bytes / 2);	/* the kernel doubles it, for its own overhead (socket(7)) */
+	int r = set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, half);
+
+	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_SNDBUF, half) : r;
+}
+
+uint32_t sock_send_buffer(int fd)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len) < 0 ? 0 : (uint32_t)bytes;
+}
+
+uint32_t sock_rtt_us(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_rtt;
+}
+
+int sock_error(int fd)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+}
+
+int sock_local_addr(int fd, struct addr *ret)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
+		return -errno;
+	return addr_from_sockaddr((struct sockaddr *)&sa, ret);
+}
+
+int sock_peer_addr(int fd, struct addr *ret)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) < 0)
+		return -errno;
+	return addr_from_sockaddr((struct sockaddr *)&sa, ret);
+}
+
+bool sock_addr_is_local(const struct addr *addr)
+{
+	defer_close int fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sa;
+	struct addr any_port = *addr;
+	socklen_t len;
+
+	if (fd < 0)
+		return true;	/* cannot ask: the careful answer */
+	any_port.port = 0;
+	len = addr_to_sockaddr(&any_port, &sa);
+	return bind(fd, (struct sockaddr *)&sa, len) == 0;
+}

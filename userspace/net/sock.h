@@ -1,0 +1,36 @@
+/* sock - socket options, each a named function with its reason. 0 or -errno. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "net/addr.h"
+
+/* SO_MARK: policy routing, and the firewall rules that must not catch us again. CAP_NET_ADMIN. */
+int sock_set_mark(int fd, uint32_t mark);
+/* SO_BINDTODEVICE: leaves by this interface whatever the routes say. */
+int sock_bind_interface(int fd, const char *name);
+/* Without a port: IP_BIND_ADDRESS_NO_PORT (4.2) leaves its choice to connect(), which can share ports
+ * between destinations; otherwise 28 000 flows exhaust a source address. */
+int sock_bind_address(int fd, const struct addr *addr);
+/* Relayed small messages must not wait for an acknowledgement (Nagle). */
+int sock_set_nodelay(int fd);
+/* Urgent data is forwarded inline: SO_OOBINLINE. */
+int sock_set_oob_inline(int fd);
+struct keep_alive {
+	bool enabled;
+	uint32_t idle_ms, interval_ms, count;
+};
+int sock_set_keep_alive(int fd, const struct keep_alive *keep_alive);
+/* close() sends RST, and drops what was not sent: SO_LINGER {1, 0}. */
+int sock_set_reset_on_close(int fd);
+/* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
+ * net.core.wmem_max. */
+int sock_set_send_buffer(int fd, uint32_t bytes);
+
+uint32_t sock_send_buffer(int fd);	/* the present limit, 0 if unknown */
+uint32_t sock_rtt_us(int fd);		/* smoothed round trip time, TCP_INFO; 0 if unknown */
+
+int sock_error(int fd);		/* SO_ERROR as -errno, 0: none; reading clears it */
+int sock_local_addr(int fd, struct addr *ret);
+int sock_peer_addr(int fd, struct addr *ret);
+/* Whether the address is one of this host's own, in this network namespace, now. */
+bool sock_addr_is_local(const struct addr *addr);
