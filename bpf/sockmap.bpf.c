@@ -141,16 +141,15 @@ static int redirect(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 	return bpf_sk_redirect_map(skb, &seam_socks, SEAM_PEER(me), 0);
 }
 
-/* The peer's send queue is looked at only when the cap may be reached. */
-static int over_cap(struct seam_dir *d, __u32 me)
+/* Redirected bytes that wait for the peer's send queue, or fewer than the cap: it is looked at only when the
+ * cap may be reached. */
+static __u32 waiting(struct seam_dir *d, __u32 me)
 {
 	__u32 seq;
 
-	if ((__u32)d->redirected - d->queued <= d->cap)
-		return 0;
-	if (!write_seq_of(SEAM_PEER(me), &seq))
+	if ((__u32)d->redirected - d->queued > d->cap && !write_seq_of(SEAM_PEER(me), &seq))
 		d->queued = seq - d->base;
-	return (__u32)d->redirected - d->queued > d->cap;
+	return (__u32)d->redirected - d->queued;
 }
 
 static int try_open(struct seam_dir *d, __u32 me)
@@ -165,6 +164,30 @@ static int try_open(struct seam_dir *d, __u32 me)
 	return 1;
 }
 
+/* The gate is open. */
+static int go_on(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
+{
+	__u32 bytes = waiting(d, me);
+
+	if (bytes <= d->cap)
+		return redirect(skb, d, me);
+	if (!d->pressed) {
+		d->pressed = 1;
+		tell(d, me, SEAM_EVENT_PRESSURE);
+	}
+	if (bytes <= d->cap + d->slack)
+		return redirect(skb, d, me);
+	if (!own_queue_stuck(skb, SEAM_PEER(me))) {
+		d->gate = SEAM_GATE_SPILLED;
+		d->spills++;
+		tell(d, me, SEAM_EVENT_SPILL);
+		return pass(skb, d, me);
+	}
+	if (bytes > d->cap + d->slack + SEAM_HARD_EXTRA)
+		return broken(d, me);
+	return redirect(skb, d, me);
+}
+
 static int decide(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 {
 	int news;
@@ -174,20 +197,10 @@ static int decide(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 	news = trim(skb, d);
 	if (news <= 0)
 		return news ? broken(d, me) : SK_DROP;
-	if (d->gate == SEAM_GATE_LOCAL)
+	if (d->gate == SEAM_GATE_OPEN)
+		return go_on(skb, d, me);
+	if (d->gate == SEAM_GATE_LOCAL || !try_open(d, me))
 		return pass(skb, d, me);
-	if (d->gate != SEAM_GATE_OPEN)
-		return try_open(d, me) ? redirect(skb, d, me) : pass(skb, d, me);
-	if (!over_cap(d, me))
-		return redirect(skb, d, me);
-	if (!own_queue_stuck(skb, SEAM_PEER(me))) {
-		d->gate = SEAM_GATE_SPILLED;
-		d->spills++;
-		tell(d, me, SEAM_EVENT_SPILL);
-		return pass(skb, d, me);
-	}
-	if ((__u32)d->redirected - d->queued > d->cap + SEAM_HARD_EXTRA)
-		return broken(d, me);
 	return redirect(skb, d, me);
 }
 

@@ -23,21 +23,27 @@ enum seam_gate {
 	SEAM_GATE_BROKEN,	/* bytes were lost: user space has to reset the pair */
 };
 
-/* One direction; value of seam_dirs, which user space maps. Each word has one writer but where noted. */
+/* One direction; value of seam_dirs, which user space maps. What the verdict writes and what user space
+ * writes are a cache line each; only grow_at and pressed are written by both. */
 struct seam_dir {
-	__u64 redirected;	/* verdict: bytes moved in the kernel */
-	__u64 passed;		/* verdict: bytes left to user space */
-	__u64 written;		/* user space: passed bytes that it has put into the peer's send queue */
-	__u64 grow_at;		/* both: SEAM_EVENT_GROW once when redirected reaches it, then ~0 */
-	__u32 base;		/* verdict: peer's write_seq that stands for redirected == 0 */
-	__u32 queued;		/* verdict: redirected bytes known to be in the send queue, modulo 2^32 */
-	__u32 next_seq;		/* verdict: sequence number of the next byte to come */
-	__u32 cap;		/* user space: most redirected bytes that may wait for the send queue */
-	__u32 gate;		/* verdict: enum seam_gate */
-	__u32 spills;		/* verdict */
-	__u32 drained;		/* user space: the spill after which everything redirected was sent */
-	__u16 hold;		/* user space: 1 keeps the gate shut */
-	__u16 worker;		/* user space: whose event ring */
+	__u64 redirected;	/* bytes moved in the kernel */
+	__u64 passed;		/* bytes left to user space */
+	__u32 base;		/* peer's write_seq that stands for redirected == 0 */
+	__u32 queued;		/* redirected bytes known to be in the send queue, modulo 2^32 */
+	__u32 next_seq;		/* sequence number of the next byte to come */
+	__u32 gate;		/* enum seam_gate */
+	__u32 spills;
+	__u32 pad1[7];
+
+	__u64 written;		/* passed bytes that are in the peer's send queue */
+	__u64 grow_at;		/* SEAM_EVENT_GROW once when redirected reaches it; the verdict makes it ~0 */
+	__u32 cap;		/* redirected bytes that may wait for the send queue before SEAM_EVENT_PRESSURE */
+	__u32 slack;		/* and as many more before the gate spills */
+	__u32 pressed;		/* the verdict has told of the pressure; user space clears it when it is over */
+	__u32 drained;		/* the spill after which everything redirected was sent */
+	__u32 hold;		/* 1 keeps the gate shut */
+	__u32 worker;		/* whose event ring */
+	__u32 pad2[6];
 };
 
 /* Value of seam_flows, keyed by socket cookie: the verdict finds its slot here, people read the rest
@@ -57,6 +63,7 @@ struct seam_flow {
 enum seam_event_kind {
 	SEAM_EVENT_SPILL = 1,	/* the gate was shut */
 	SEAM_EVENT_GROW,	/* grow_at was reached */
+	SEAM_EVENT_PRESSURE,	/* the peer does not keep up: narrow the sender's window */
 	SEAM_EVENT_BROKEN,	/* the gate broke */
 };
 
@@ -72,7 +79,7 @@ struct seam_event {
 #define SEAM_PASSED_MAX (64U << 20)
 
 #ifndef __cplusplus
-_Static_assert(sizeof(struct seam_dir) == 64, "a cache line");
+_Static_assert(sizeof(struct seam_dir) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_flow) == 56, "no padding");
 _Static_assert(sizeof(struct seam_event) == 8, "no padding");
 #endif

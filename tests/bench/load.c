@@ -10,6 +10,7 @@
  * Every command ends with one JSON line; after an error {"error": ...}, and the exit status is 1.
  */
 #define _GNU_SOURCE
+#include "load.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -24,14 +25,13 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "load.h"
 
 enum {
 	MESSAGE_MAX = 1024,
-	OPENING_MAX = 64,	/* flows that connect at the same time */
-	PATIENCE_S = 10,	/* for what is still under way when the time is up */
+	OPENING_MAX = 64, /* flows that connect at the same time */
+	PATIENCE_S = 10,  /* for what is still under way when the time is up */
 	ERRORS_MAX = 100,
-	STEPS = 32,		/* histogram buckets for each power of two: 3 % wide */
+	STEPS = 32, /* histogram buckets for each power of two: 3 % wide */
 };
 
 char chunk[CHUNK];
@@ -98,7 +98,8 @@ static struct {
 	struct sockaddr_in to;
 	unsigned flow_count, live, opened, errors;
 	int first_error;
-	uint64_t seconds_ns, begin_ns, end_ns;	/* begin: 0 until every flow of a ping-pong has warmed up */
+	uint64_t seconds_ns, end_ns;
+	uint64_t begin_ns; /* 0 until every flow of a ping-pong has warmed up */
 	uint64_t bytes, exchanges, sequence;
 	uint64_t histogram[(64 - 5 + 1) * STEPS];
 } job;
@@ -155,7 +156,8 @@ static void flow_open(struct flow *f)
 	if (f->fd < 0)
 		die("socket: %s", strerror(errno));
 	no_delay(f->fd);
-	if (connect(f->fd, (struct sockaddr *)&job.to, sizeof(job.to)) < 0 && errno != EINPROGRESS) {
+	if (connect(f->fd, (struct sockaddr *)&job.to, sizeof(job.to)) < 0 &&
+	    errno != EINPROGRESS) {
 		flow_end(f, errno);
 		return;
 	}
@@ -222,7 +224,7 @@ static void message_receive(struct flow *f, struct flow *flows)
 
 	if (n < 0 && errno == EAGAIN)
 		return;
-	if (n <= 0 || f->got == len) {	/* idle flows have nothing to say any more */
+	if (n <= 0 || f->got == len) { /* idle flows have nothing to say any more */
 		flow_end(f, n < 0 ? errno : ECONNRESET);
 		return;
 	}
@@ -236,8 +238,8 @@ static void message_receive(struct flow *f, struct flow *flows)
 static void bulk_event(struct flow *f)
 {
 	bool reverse = job.kind == REVERSE;
-	ssize_t n = reverse || f->ended ? recv(f->fd, chunk, sizeof(chunk), 0) :
-					  send(f->fd, chunk, sizeof(chunk), MSG_NOSIGNAL);
+	ssize_t n = reverse || f->ended ? recv(f->fd, chunk, sizeof(chunk), 0)
+					: send(f->fd, chunk, sizeof(chunk), MSG_NOSIGNAL);
 
 	if (n < 0) {
 		if (errno != EAGAIN)
@@ -293,7 +295,7 @@ static void client_event(struct flow *f, uint32_t events, struct flow *flows)
 	if (is_bulk() && f->message[0]) {
 		bulk_event(f);
 	} else if (events & EPOLLOUT) {
-		f->message[0] = MODE_ECHO;	/* connected */
+		f->message[0] = MODE_ECHO; /* connected */
 		flow_connected(f);
 	} else {
 		message_receive(f, flows);

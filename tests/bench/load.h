@@ -5,16 +5,16 @@
 #include <stdint.h>
 
 enum {
-	CHUNK = 256 << 10,	/* one read or write of a bulk flow */
+	CHUNK = 256 << 10, /* one read or write of a bulk flow */
 	EVENTS = 256,
 };
 
 /* The first byte of a connection, which tells the server what to do with it. */
 enum mode {
 	MODE_NONE,
-	MODE_ECHO = 'E',	/* send everything back, that byte included */
-	MODE_SINK = 'S',	/* swallow it */
-	MODE_SOURCE = 'R',	/* send until the client ends */
+	MODE_ECHO = 'E',   /* send everything back, that byte included */
+	MODE_SINK = 'S',   /* swallow it */
+	MODE_SOURCE = 'R', /* send until the client ends */
 };
 
 extern char chunk[CHUNK];

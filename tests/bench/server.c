@@ -1,5 +1,6 @@
 /* The server's end of the benchmark's traffic: see enum mode for what it does with a connection. */
 #define _GNU_SOURCE
+#include "load.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
@@ -9,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "load.h"
 
 struct conn {
 	int fd;
@@ -17,7 +17,7 @@ struct conn {
 };
 
 static struct {
-	uint64_t direct, relayed;	/* connections by the address they came from */
+	uint64_t direct, relayed; /* connections by the address they came from */
 	uint64_t received, sent, errors;
 	struct in_addr client;
 } seen;

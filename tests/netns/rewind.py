@@ -7,7 +7,7 @@ the overlap; a relay that works with segments has to do so itself.
 import socket
 import struct
 
-from seamtest import check
+from verdict import check
 
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_REPAIR_WINDOW = 19, 20, 21, 22, 29
 REPAIR_ON, REPAIR_OFF_QUIET = 1, -1

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 
-from seamtest import (MIB, Config, Failure, Stream, Suite, check, compare_some, expect_reset, ping_pong, receive, reset_and_close,
-                      send, wait_for)
+from daemon import Config
+from seamtest import Suite
+from streams import MIB, Stream, compare_some, expect_reset, ping_pong, receive, reset_and_close, send
+from verdict import Failure, check, wait_for
 
 CONFIGS = {"copy": Config("copy"), "splice": Config("splice"), "sockmap": Config("sockmap", enter_after=0)}
 

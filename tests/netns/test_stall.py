@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 
-from seamtest import MIB, Config, Stream, Suite, check, compare_some, receive, send, wait_for
+from daemon import Config
+from seamtest import Suite
+from streams import MIB, Stream, compare_some, receive, send
+from verdict import check, wait_for
 
 CONFIGS = {"copy": Config("copy"), "splice": Config("splice"), "sockmap": Config("sockmap", enter_after=0),
            "sockmap-16": Config("sockmap"), "auto": Config("auto")}

@@ -1,13 +1,14 @@
 /* flows list, flows kill, flows watch */
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 #include "base/names.h"
 #include "show.h"
 #include "verbs.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
-static const char *const headings[] = { ">ID",	  "STATE", "SOURCE", "DESTINATION", "OUTBOUND", "METHOD",
-					">UP",	  ">DOWN", ">KERNEL", ">AGE",	    "NOTE" };
+static const char *const headings[] = { ">ID",      "STATE",  "SOURCE", "DESTINATION",
+					"OUTBOUND", "METHOD", ">UP",    ">DOWN",
+					">KERNEL",  ">AGE",   "NOTE" };
 
 static void put_number(struct table *table, uint64_t number)
 {
@@ -59,8 +60,7 @@ void show_flows(const json_t *data)
 	size_t i;
 
 	table_init(&table, headings, ARRAY_SIZE(headings));
-	json_array_foreach (data, i, flow)
-		put_flow(&table, flow);
+	json_array_foreach(data, i, flow) put_flow(&table, flow);
 	table_print(&table);
 }
 
@@ -75,7 +75,8 @@ static void show_end(const json_t *event)
 
 	putchar(' ');
 	show_text(show_string(event, "reason"));
-	printf(", up %s, down %s, %s", show_bytes(show_number(json_object_get(event, "up"), "bytes"), up),
+	printf(", up %s, down %s, %s",
+	       show_bytes(show_number(json_object_get(event, "up"), "bytes"), up),
 	       show_bytes(show_number(json_object_get(event, "down"), "bytes"), down),
 	       show_time(show_number(event, "age_ms"), age));
 }

@@ -1,22 +1,22 @@
 /* seamctl - asks a running seamd. */
+#include "base/names.h"
+#include "seam/ctl.h"
+#include "session.h"
+#include "show.h"
+#include "verbs.h"
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/names.h"
-#include "seam/ctl.h"
-#include "session.h"
-#include "show.h"
-#include "verbs.h"
 
 #define EXIT_USAGE 2
 
 struct options {
 	const char *path;
 	bool json, pretty, help;
-	json_t *request;	/* filters are put in as they come */
+	json_t *request; /* filters are put in as they come */
 	bool filters;
 };
 
@@ -122,7 +122,8 @@ static void show(const struct verb *verb, const struct options *options, const j
 		return;
 	}
 	json_dumpf(data, stdout,
-		   JSON_ENCODE_ANY | JSON_ENSURE_ASCII | (options->pretty ? JSON_INDENT(2) : JSON_COMPACT));
+		   JSON_ENCODE_ANY | JSON_ENSURE_ASCII |
+			   (options->pretty ? JSON_INDENT(2) : JSON_COMPACT));
 	putchar('\n');
 }
 

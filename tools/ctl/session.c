@@ -9,7 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define ANSWER_SECONDS 15	/* the daemon drops a request after 10 */
+#define ANSWER_SECONDS 15 /* the daemon drops a request after 10 */
 #define FIRST_SIZE     65536U
 
 static int unavailable(const struct session *s, const char *what, const char *why)
@@ -81,7 +81,7 @@ int session_send(struct session *s, const json_t *request)
 		fprintf(stderr, "seamctl: out of memory\n");
 		return EXIT_FAILURE;
 	}
-	text[bytes] = '\n';	/* in the place of the NUL */
+	text[bytes] = '\n'; /* in the place of the NUL */
 	r = send_all(s, text, bytes + 1);
 	free(text);
 	return r;

@@ -7,7 +7,7 @@ struct session {
 	const char *path;
 	int fd;
 	char *data;
-	size_t at, len, size;	/* [at, len) was received and not yet read */
+	size_t at, len, size; /* [at, len) was received and not yet read */
 };
 
 /* 0, or the exit code, and the reason was printed. */

@@ -167,7 +167,8 @@ void table_print(struct table *t)
 		const char *text = i < t->columns ? heading(t->cells[i]) : t->cells[i];
 		size_t column = i % t->columns;
 
-		print_cell(text, widths[column], *t->cells[column] == '>', column + 1 == t->columns);
+		print_cell(text, widths[column], *t->cells[column] == '>',
+			   column + 1 == t->columns);
 	}
 	for (size_t i = 0; i < t->count; i++)
 		free(t->cells[i]);

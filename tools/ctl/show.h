@@ -9,8 +9,8 @@ uint64_t show_number(const json_t *object, const char *name);
 const char *show_string(const json_t *object, const char *name);
 
 #define SHOW_MAX 32
-const char *show_bytes(uint64_t bytes, char *buf);	/* "980", "1.5 KiB"; into @buf of SHOW_MAX */
-const char *show_time(uint64_t ms, char *buf);		/* "0.3s", "4m05s", "2d03h" */
+const char *show_bytes(uint64_t bytes, char *buf); /* "980", "1.5 KiB"; into @buf of SHOW_MAX */
+const char *show_time(uint64_t ms, char *buf);     /* "0.3s", "4m05s", "2d03h" */
 
 /* Prints @text; control characters, which a terminal would obey, become '?'. */
 void show_text(const char *text);
@@ -27,5 +27,5 @@ struct table {
 };
 
 void table_init(struct table *table, const char *const *headings, size_t columns);
-void table_put(struct table *table, const char *text);	/* the next cell, row by row */
-void table_print(struct table *table);			/* and frees it */
+void table_put(struct table *table, const char *text); /* the next cell, row by row */
+void table_print(struct table *table);                 /* and frees it */

@@ -1,8 +1,8 @@
 /* status, metrics, log, version */
-#include <inttypes.h>
-#include <stdio.h>
 #include "show.h"
 #include "verbs.h"
+#include <inttypes.h>
+#include <stdio.h>
 
 static void show_refused(const json_t *refused)
 {
@@ -10,7 +10,8 @@ static void show_refused(const json_t *refused)
 	json_t *count;
 
 	printf("  refused  ");
-	json_object_foreach ((json_t *)refused, reason, count) {
+	json_object_foreach((json_t *)refused, reason, count)
+	{
 		if (!json_integer_value(count))
 			continue;
 		printf("%s%" JSON_INTEGER_FORMAT " ", separator, json_integer_value(count));
@@ -34,21 +35,25 @@ static void show_relay(const json_t *relay)
 		show_text(show_string(sockmap, "reason"));
 	}
 	printf("\n  entered  %" PRIu64 "\n  spilled  %" PRIu64 "\n  broken   %" PRIu64 "\n",
-	       show_number(relay, "entered"), show_number(relay, "spilled"), show_number(relay, "broken"));
+	       show_number(relay, "entered"), show_number(relay, "spilled"),
+	       show_number(relay, "broken"));
 	show_refused(json_object_get(relay, "refused"));
 }
 
 void show_status(const json_t *data)
 {
-	const json_t *flows = json_object_get(data, "flows"), *memory = json_object_get(data, "memory");
+	const json_t *flows = json_object_get(data, "flows"),
+		     *memory = json_object_get(data, "memory");
 	char used[SHOW_MAX], limit[SHOW_MAX], uptime[SHOW_MAX];
 
 	printf("version    ");
 	show_text(show_string(data, "version"));
-	printf("\npid        %" PRIu64 "\nuptime     %s\nworkers    %" PRIu64 "\n", show_number(data, "pid"),
-	       show_time(show_number(data, "uptime_ms"), uptime), show_number(data, "workers"));
+	printf("\npid        %" PRIu64 "\nuptime     %s\nworkers    %" PRIu64 "\n",
+	       show_number(data, "pid"), show_time(show_number(data, "uptime_ms"), uptime),
+	       show_number(data, "workers"));
 	printf("flows      %" PRIu64 " of at most %" PRIu64 ", %" PRIu64 " accepted\n",
-	       show_number(flows, "active"), show_number(flows, "max"), show_number(flows, "accepted"));
+	       show_number(flows, "active"), show_number(flows, "max"),
+	       show_number(flows, "accepted"));
 	show_relay(json_object_get(data, "relay"));
 	printf("memory     %s of at most %s\n", show_bytes(show_number(memory, "used"), used),
 	       show_bytes(show_number(memory, "limit"), limit));

@@ -1,8 +1,8 @@
 #include "verbs.h"
-#include <string.h>
 #include "base/names.h"
 #include "seam/ctl.h"
 #include "show.h"
+#include <string.h>
 
 static const struct verb verbs[] = {
 	{ .name = "status", .help = "what the daemon does, in numbers", .show = show_status },
@@ -48,7 +48,8 @@ int verbs_usage(FILE *out, int code)
 		     "  --source IP         flows of this client\n"
 		     "  --destination IP    flows to this server\n"
 		     "  --outbound TAG      flows through this outbound\n\n"
-		     "Exit status: 0 done, 1 the daemon refused, 2 wrong usage, 69 no daemon answers.\n");
+		     "Exit status: 0 done, 1 the daemon refused, 2 wrong usage, 69 no daemon "
+		     "answers.\n");
 	return code;
 }
 
@@ -72,7 +73,8 @@ static void say_unknown(char **words)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		names[i] = verbs[i].name;
 	names[ARRAY_SIZE(verbs)] = "flows";
-	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "", words[1] ? words[1] : "");
+	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
+		 words[1] ? words[1] : "");
 	near = names_near(names, ARRAY_SIZE(names), typed);
 	if (!near)
 		near = names_near(names, ARRAY_SIZE(names), words[0]);

@@ -8,16 +8,16 @@
 typedef void verb_fn(const json_t *data);
 
 struct verb {
-	const char *name;	/* one or two words: the command in the protocol */
+	const char *name; /* one or two words: the command in the protocol */
 	const char *help;
-	const char *operand;	/* NULL: takes none */
-	const char *argument;	/* what the protocol calls it */
+	const char *operand;  /* NULL: takes none */
+	const char *argument; /* what the protocol calls it */
 	bool is_number, filters, streams;
-	verb_fn *show;		/* NULL: help */
+	verb_fn *show; /* NULL: help */
 };
 
 /* Takes words off the front of @words, up to the NULL. NULL: there is no such verb, and it was said. */
 const struct verb *verb_find(char ***words);
-int verbs_usage(FILE *out, int code);	/* returns @code */
+int verbs_usage(FILE *out, int code); /* returns @code */
 
 verb_fn show_status, show_flows, show_killed, show_event, show_metrics, show_log, show_version;

@@ -37,7 +37,8 @@ static void on_worker(struct post *post)
 	post_send(part->ask->home, post, on_home);
 }
 
-int ask_start(struct ask **ret, const struct ctl_context *context, ask_work_fn *work, union ask_arg arg)
+int ask_start(struct ask **ret, const struct ctl_context *context, ask_work_fn *work,
+	      union ask_arg arg)
 {
 	unsigned count = context->worker_count;
 	struct ask *ask = calloc(1, sizeof(*ask) + count * sizeof(ask->parts[0]));

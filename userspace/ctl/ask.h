@@ -14,7 +14,7 @@ struct ask_part {
 	struct post post;
 	struct ask *ask;
 	struct worker *worker;
-	int result;		/* what follows is for the work function to fill in */
+	int result; /* what follows is for the work function to fill in */
 	struct worker_stats stats;
 	struct flow_info *flows;
 	size_t flow_count;
@@ -32,20 +32,21 @@ typedef void ask_done_fn(void *owner, struct ask *ask);
 
 struct ask {
 	struct post_box *home;
-	struct post post;	/* for the answer of no worker at all */
+	struct post post; /* for the answer of no worker at all */
 	ask_work_fn *work;
 	union ask_arg arg;
-	ask_done_fn *done;	/* NULL: cancelled, or nobody wants to know */
+	ask_done_fn *done; /* NULL: cancelled, or nobody wants to know */
 	void *owner;
 	unsigned left, count;
 	struct ask_part parts[];
 };
 
 /* -ENOMEM: nothing was sent. @done never runs before this returns. */
-int ask_start(struct ask **ret, const struct ctl_context *context, ask_work_fn *work, union ask_arg arg);
+int ask_start(struct ask **ret, const struct ctl_context *context, ask_work_fn *work,
+	      union ask_arg arg);
 /* Right after ask_start(); without it nobody is told. */
 void ask_tell(struct ask *ask, ask_done_fn *done, void *owner);
-void ask_cancel(struct ask *ask);	/* no callback follows; NULL is fine */
+void ask_cancel(struct ask *ask); /* no callback follows; NULL is fine */
 
 /* Work: fills in stats; flows; what worker_kill() of arg.flow said. A failure is in result. */
 void ask_stats(struct ask_part *part);

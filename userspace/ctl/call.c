@@ -1,13 +1,13 @@
 #include "ctl/call.h"
+#include "base/names.h"
+#include "ctl/commands.h"
+#include "seam/ctl.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/names.h"
-#include "ctl/commands.h"
-#include "seam/ctl.h"
 
-#define DEPTH_MAX 4	/* a request is an object of scalars */
+#define DEPTH_MAX 4 /* a request is an object of scalars */
 
 int call_fail(struct call *call, const char *format, ...)
 {
@@ -23,10 +23,18 @@ int call_no_such(struct call *call, const char *what, const char *word, const ch
 		 size_t count)
 {
 	const char *near = names_near(words, count, word);
+	size_t len;
 
 	if (near)
-		return call_fail(call, "no %s \"%.64s\" (did you mean \"%.64s\"?)", what, word, near);
-	return call_fail(call, "no %s \"%.64s\"", what, word);
+		return call_fail(call, "no %s \"%.64s\" (did you mean \"%.64s\"?)", what, word,
+				 near);
+	call_fail(call, "no %s \"%.64s\"", what, word);
+	for (size_t i = 0; i < count; i++) {
+		len = strlen(call->error);
+		snprintf(call->error + len, sizeof(call->error) - len, "%s%.64s",
+			 i ? ", " : ": there are ", words[i]);
+	}
+	return -EINVAL;
 }
 
 /* jansson would go 2048 deep. */
@@ -64,8 +72,9 @@ static int check_frame(struct call *call)
 		return call_fail(call, "\"id\" is a number or a string");
 	}
 	if (!json_is_integer(version) || json_integer_value(version) != SEAM_CTL_VERSION)
-		return call_fail(call, "\"v\" must be %d, the version of the protocol that is spoken here",
-				 SEAM_CTL_VERSION);
+		return call_fail(
+			call, "\"v\" must be %d, the version of the protocol that is spoken here",
+			SEAM_CTL_VERSION);
 	return 0;
 }
 
@@ -120,7 +129,8 @@ static int check_arguments(struct call *call)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach (call->request, name, value) {
+	json_object_foreach(call->request, name, value)
+	{
 		if (names_find(frame, ARRAY_SIZE(frame), name) >= 0)
 			continue;
 		if (check_argument(call, name, value))
@@ -130,7 +140,8 @@ static int check_arguments(struct call *call)
 		const struct argument *argument = &call->command->arguments[i];
 
 		if (argument->required && !json_object_get(call->request, argument->name))
-			return call_fail(call, "\"%s\" is missing: %s", argument->name, argument->help);
+			return call_fail(call, "\"%s\" is missing: %s", argument->name,
+					 argument->help);
 	}
 	return 0;
 }

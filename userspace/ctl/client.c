@@ -1,16 +1,16 @@
 #include "ctl/client.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ctl/commands.h"
+#include "seam/ctl.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "base/cleanup.h"
-#include "base/log.h"
-#include "ctl/commands.h"
-#include "seam/ctl.h"
 
-#define IDLE_MS		   10000
+#define IDLE_MS            10000
 #define WATCHER_WAITS_MAX  (1U << 20)
 #define REQUEST_FIRST_SIZE 4096U
 
@@ -20,15 +20,15 @@ struct client {
 	struct loop_io io;
 	struct timer idle;
 	struct ucred who;
-	char *in;		/* what was received and not yet looked at */
+	char *in; /* what was received and not yet looked at */
 	size_t in_len, in_size;
 	struct out out;
-	struct call call;	/* only while the workers are asked */
-	struct ask *ask;	/* the same; NULL otherwise */
+	struct call call; /* only while the workers are asked */
+	struct ask *ask;  /* the same; NULL otherwise */
 	struct watcher watcher;
 	bool holds_watch, watches;
-	bool eof;		/* it sends no more; what it asked is answered all the same */
-	bool last;		/* after what waits in @out the connection ends */
+	bool eof;  /* it sends no more; what it asked is answered all the same */
+	bool last; /* after what waits in @out the connection ends */
 };
 
 enum step { STEP_GONE, STEP_WAIT, STEP_NEXT };
@@ -106,8 +106,8 @@ static void log_change(const struct client *c)
 {
 	char *text = json_dumps(c->call.request, JSON_COMPACT | JSON_ENSURE_ASCII);
 
-	log_info("ctl", "%s by pid %d, uid %u: %s", c->call.command->name, (int)c->who.pid, c->who.uid,
-		 text ? text : "");
+	log_info("ctl", "%s by pid %d, uid %u: %s", c->call.command->name, (int)c->who.pid,
+		 c->who.uid, text ? text : "");
 	free(text);
 }
 
@@ -258,8 +258,8 @@ static void on_line(struct watcher *watcher, const char *line, size_t bytes)
 
 	out_put(&c->out, line, bytes);
 	if (out_waits(&c->out) > WATCHER_WAITS_MAX) {
-		log_info("ctl", "flows watch of pid %d, uid %u: dropped, it does not read", (int)c->who.pid,
-			 c->who.uid);
+		log_info("ctl", "flows watch of pid %d, uid %u: dropped, it does not read",
+			 (int)c->who.pid, c->who.uid);
 		client_free(c);
 	} else if (!waited || c->out.failed) {
 		client_run(c, false);
@@ -314,6 +314,6 @@ int client_new(struct client_set *set, int fd)
 
 void client_free_all(struct client_set *set)
 {
-	list_for_each_safe(link, &set->clients)
+	list_for_each_safe (link, &set->clients)
 		client_free(container_of(link, struct client, link));
 }

@@ -1,6 +1,4 @@
 #include "ctl/commands.h"
-#include <inttypes.h>
-#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/names.h"
@@ -8,6 +6,8 @@
 #include "ctl/metrics.h"
 #include "ctl/watch.h"
 #include "seam/ctl.h"
+#include <inttypes.h>
+#include <unistd.h>
 
 static int put(struct call *call, struct out *out, json_t *data)
 {
@@ -44,13 +44,13 @@ static int run_status(struct call *call, struct out *out)
 
 	ask_sum(call->ask, &sum);
 	return put(call, out,
-		   json_pack("{s:s, s:i, s:I, s:i, s:{s:I, s:I, s:I}, s:o, s:{s:I, s:I}}", "version",
-			     SEAM_VERSION, "pid", (int)getpid(), "uptime_ms",
+		   json_pack("{s:s, s:i, s:I, s:i, s:{s:I, s:I, s:I}, s:o, s:{s:I, s:I}}",
+			     "version", SEAM_VERSION, "pid", (int)getpid(), "uptime_ms",
 			     (json_int_t)(clock_ms() - context->started_ms), "workers",
 			     (int)context->worker_count, "flows", "active", (json_int_t)sum.active,
 			     "max", (json_int_t)context->config->max_flows, "accepted",
-			     (json_int_t)sum.accepted, "relay", describe_relay(context, &sum), "memory",
-			     "used", (json_int_t)sum.memory_used, "limit",
+			     (json_int_t)sum.accepted, "relay", describe_relay(context, &sum),
+			     "memory", "used", (json_int_t)sum.memory_used, "limit",
 			     (json_int_t)sum.memory_limit));
 }
 
@@ -71,7 +71,8 @@ static int run_kill(struct call *call, struct out *out)
 {
 	for (unsigned i = 0; i < call->ask->count; i++)
 		if (!call->ask->parts[i].result)
-			return put(call, out, json_pack("{s:I}", "flow", call_number(call, "flow")));
+			return put(call, out,
+				   json_pack("{s:I}", "flow", call_number(call, "flow")));
 	return call_fail(call, "no flow %" JSON_INTEGER_FORMAT, call_number(call, "flow"));
 }
 
@@ -104,10 +105,11 @@ static json_t *describe_arguments(const struct command *command)
 	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name; i++) {
 		const struct argument *argument = &command->arguments[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name, "type",
-						      argument->type == ARGUMENT_NUMBER ? "number" : "string",
-						      "required", (int)argument->required, "help",
-						      argument->help));
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name, "type",
+				  argument->type == ARGUMENT_NUMBER ? "number" : "string",
+				  "required", (int)argument->required, "help", argument->help));
 	}
 	return list;
 }
@@ -117,9 +119,10 @@ static int run_help(struct call *call, struct out *out)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < command_count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name", commands[i].name, "help",
-						      commands[i].help, "mutating", (int)commands[i].mutating,
-						      "arguments", describe_arguments(&commands[i])));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:b, s:o}", "name", commands[i].name, "help",
+					commands[i].help, "mutating", (int)commands[i].mutating,
+					"arguments", describe_arguments(&commands[i])));
 	return put(call, out, list);
 }
 
@@ -130,10 +133,13 @@ const struct command commands[] = {
 	  .run = run_status },
 	{ .name = "flows list",
 	  .help = "the flows that live, those of a worker by age",
-	  .arguments = { { "method", "only those carried by copy, splice or sockmap", ARGUMENT_STRING, false },
+	  .arguments = { { "method", "only those carried by copy, splice or sockmap",
+			   ARGUMENT_STRING, false },
 			 { "source", "only those of this client address", ARGUMENT_STRING, false },
-			 { "destination", "only those to this server address", ARGUMENT_STRING, false },
-			 { "outbound", "only those through the outbound of this tag", ARGUMENT_STRING, false } },
+			 { "destination", "only those to this server address", ARGUMENT_STRING,
+			   false },
+			 { "outbound", "only those through the outbound of this tag",
+			   ARGUMENT_STRING, false } },
 	  .work = ask_flows,
 	  .run = flows_list },
 	{ .name = "flows kill",

@@ -15,10 +15,10 @@ struct argument {
 
 struct command {
 	const char *name, *help;
-	struct argument arguments[ARGUMENTS_MAX];	/* until one without a name */
-	bool mutating;		/* who did it is logged */
-	bool watches;		/* the connection carries events from the answer on */
-	ask_work_fn *work;	/* what to ask every worker before @run; NULL: nothing */
+	struct argument arguments[ARGUMENTS_MAX]; /* until one without a name */
+	bool mutating;                            /* who did it is logged */
+	bool watches;      /* the connection carries events from the answer on */
+	ask_work_fn *work; /* what to ask every worker before @run; NULL: nothing */
 	/* Puts the data of the answer, one JSON value, into @out; or what call_fail() returned. */
 	int (*run)(struct call *call, struct out *out);
 };

@@ -16,8 +16,8 @@ json_t *describe_flow(const struct flow_info *info)
 			 info->inbound, "source", addr_format(&info->source, source), "destination",
 			 addr_format(&info->destination, destination), "outbound", info->outbound,
 			 "method", info->method, "refused", info->refused, "up",
-			 describe_side(info, CLIENT), "down", describe_side(info, UPSTREAM), "age_ms",
-			 (json_int_t)info->age_ms);
+			 describe_side(info, CLIENT), "down", describe_side(info, UPSTREAM),
+			 "age_ms", (json_int_t)info->age_ms);
 }
 
 json_t *describe_event(const struct flow_info *info)

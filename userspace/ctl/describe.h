@@ -1,7 +1,7 @@
 /* describe - a flow as JSON. The names of the members are frozen: scripts read them. */
 #pragma once
-#include <jansson.h>
 #include "flow/flow.h"
+#include <jansson.h>
 
 /* A new reference, NULL: out of memory. */
 json_t *describe_flow(const struct flow_info *info);

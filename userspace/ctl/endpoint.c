@@ -1,4 +1,5 @@
 #include "ctl/endpoint.h"
+#include "base/cleanup.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,15 +9,15 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "base/cleanup.h"
 
-#define BACKLOG	     32
+#define BACKLOG      32
 #define FOLDER_MODE  0750
 #define SOCKET_UMASK 0117
 #define PATH_BYTES   sizeof(((struct sockaddr_un *)0)->sun_path)
-#define SUFFIX_BYTES 9U		/* dot, process id, NUL */
+#define SUFFIX_BYTES 9U /* dot, process id, NUL */
 
-__attribute__((format(printf, 3, 4))) static int fail(char *reason, int err, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int fail(char *reason, int err, const char *format,
+						      ...)
 {
 	va_list args;
 
@@ -114,7 +115,7 @@ static int create(struct endpoint *endpoint, char *reason)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fail(reason, -errno, "socket: %s", strerror(errno));
-	(void)unlink(sa.sun_path);	/* of an earlier process of this number */
+	(void)unlink(sa.sun_path); /* of an earlier process of this number */
 	r = bind_private(fd, &sa);
 	if (r)
 		return fail(reason, r, "bind: %s", strerror(-r));
@@ -154,7 +155,8 @@ void endpoint_close(struct endpoint *endpoint)
 	struct stat st;
 
 	if (endpoint->fd >= 0) {
-		if (!lstat(endpoint->path, &st) && st.st_dev == endpoint->dev && st.st_ino == endpoint->ino)
+		if (!lstat(endpoint->path, &st) && st.st_dev == endpoint->dev &&
+		    st.st_ino == endpoint->ino)
 			(void)unlink(endpoint->path);
 		close(endpoint->fd);
 	}

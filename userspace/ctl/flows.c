@@ -1,11 +1,13 @@
 #include "ctl/flows.h"
-#include <string.h>
 #include "base/names.h"
 #include "ctl/describe.h"
+#include <string.h>
+
+#define TAGS_SHOWN 8
 
 struct filter {
-	const char *method, *outbound;	/* NULL: any */
-	struct addr source, destination;	/* AF_UNSPEC: any */
+	const char *method, *outbound;   /* NULL: any */
+	struct addr source, destination; /* AF_UNSPEC: any */
 };
 
 static int take_method(struct call *call, struct filter *filter)
@@ -30,14 +32,19 @@ static int take_address(struct call *call, const char *name, struct addr *ret)
 static int take_outbound(struct call *call, struct filter *filter)
 {
 	const struct flow_config *config = call->context->config;
+	const char *tags[TAGS_SHOWN];
+	size_t count = 0;
 
 	filter->outbound = call_string(call, "outbound");
-	for (size_t i = 0; filter->outbound && i < config->outbound_count; i++)
+	if (!filter->outbound)
+		return 0;
+	for (size_t i = 0; i < config->outbound_count; i++) {
 		if (!strcmp(config->outbounds[i].tag, filter->outbound))
 			return 0;
-	if (filter->outbound)
-		return call_fail(call, "no outbound \"%.64s\"", filter->outbound);
-	return 0;
+		if (count < TAGS_SHOWN)
+			tags[count++] = config->outbounds[i].tag;
+	}
+	return call_no_such(call, "outbound", filter->outbound, tags, count);
 }
 
 static bool is_host(const struct addr *addr, const struct addr *wanted)
@@ -53,11 +60,13 @@ static bool matches(const struct flow_info *info, const struct filter *filter)
 {
 	return (!filter->method || !strcmp(filter->method, info->method)) &&
 	       (!filter->outbound || !strcmp(filter->outbound, info->outbound)) &&
-	       is_host(&info->source, &filter->source) && is_host(&info->destination, &filter->destination);
+	       is_host(&info->source, &filter->source) &&
+	       is_host(&info->destination, &filter->destination);
 }
 
 /* One at a time: 65536 flows as one tree would take hundreds of megabytes. */
-static bool put_flows(const struct ask_part *part, const struct filter *filter, bool first, struct out *out)
+static bool put_flows(const struct ask_part *part, const struct filter *filter, bool first,
+		      struct out *out)
 {
 	for (size_t i = 0; i < part->flow_count; i++) {
 		json_t *flow;

@@ -1,22 +1,23 @@
 #include "ctl/metrics.h"
+#include "base/clock.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "base/clock.h"
 
 static void family(struct out *out, const char *name, const char *type, const char *help)
 {
 	out_print(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void sample(struct out *out, const char *type, const char *name, const char *help, uint64_t value)
+static void sample(struct out *out, const char *type, const char *name, const char *help,
+		   uint64_t value)
 {
 	family(out, name, type, help);
 	out_print(out, "%s %" PRIu64 "\n", name, value);
 }
 
-#define gauge(out, name, help, value)	sample(out, "gauge", name, help, value)
+#define gauge(out, name, help, value)   sample(out, "gauge", name, help, value)
 #define counter(out, name, help, value) sample(out, "counter", name, help, value)
 
 /* @names and @values from @first on. */
@@ -46,8 +47,8 @@ static void put_flows(const struct worker_stats *sum, struct out *out)
 			   END_COUNT);
 	counter(out, "seam_dial_failures_total", "Connections to a server that could not be made.",
 		sum->dial_failures);
-	counter(out, "seam_accept_pauses_total", "How often accepting paused for want of room or descriptors.",
-		sum->accept_pauses);
+	counter(out, "seam_accept_pauses_total",
+		"How often accepting paused for want of room or descriptors.", sum->accept_pauses);
 }
 
 static void put_bytes(const struct worker_stats *sum, struct out *out)
@@ -67,14 +68,19 @@ static void put_bytes(const struct worker_stats *sum, struct out *out)
 	}
 }
 
-static void put_sockmap(const struct ctl_context *context, const struct worker_stats *sum, struct out *out)
+static void put_sockmap(const struct ctl_context *context, const struct worker_stats *sum,
+			struct out *out)
 {
-	gauge(out, "seam_sockmap_available", "1 if flows may be carried by the kernel.", context->sockmap);
-	counter(out, "seam_sockmap_entered_total", "Flows that the kernel took over.", sum->entered);
-	counter(out, "seam_sockmap_spills_total", "Directions that came back because the peer was slow.",
-		sum->spilled);
-	counter(out, "seam_sockmap_broken_total", "Directions whose flow had to be reset.", sum->broken);
-	family(out, "seam_sockmap_refused_total", "counter", "Flows that stayed outside, by the reason.");
+	gauge(out, "seam_sockmap_available", "1 if flows may be carried by the kernel.",
+	      context->sockmap);
+	counter(out, "seam_sockmap_entered_total", "Flows that the kernel took over.",
+		sum->entered);
+	counter(out, "seam_sockmap_spills_total",
+		"Directions that came back because the peer was slow.", sum->spilled);
+	counter(out, "seam_sockmap_broken_total", "Directions whose flow had to be reset.",
+		sum->broken);
+	family(out, "seam_sockmap_refused_total", "counter",
+	       "Flows that stayed outside, by the reason.");
 	counters_by_reason(out, "seam_sockmap_refused_total", relay_refusal_names, sum->refused,
 			   REFUSED_NOT + 1, REFUSED_COUNT);
 }
@@ -89,7 +95,7 @@ static uint64_t open_files(void)
 	while (readdir(dir))
 		count++;
 	closedir(dir);
-	return count > 3 ? count - 3 : 0;	/* ".", ".." and this one */
+	return count > 3 ? count - 3 : 0; /* ".", ".." and this one */
 }
 
 static uint64_t resident_bytes(void)
@@ -114,6 +120,7 @@ void metrics_put(const struct ctl_context *context, const struct worker_stats *s
 	gauge(out, "seam_relay_memory_bytes", "What relays hold.", sum->memory_used);
 	gauge(out, "seam_relay_memory_limit_bytes", "What they may hold.", sum->memory_limit);
 	gauge(out, "seam_open_files", "Open file descriptors.", open_files());
-	gauge(out, "seam_resident_memory_bytes", "Resident memory of the daemon.", resident_bytes());
+	gauge(out, "seam_resident_memory_bytes", "Resident memory of the daemon.",
+	      resident_bytes());
 	out_print(out, "# EOF\n");
 }

@@ -7,4 +7,5 @@
 #include "ctl/out.h"
 #include "ctl/server.h"
 
-void metrics_put(const struct ctl_context *context, const struct worker_stats *sum, struct out *out);
+void metrics_put(const struct ctl_context *context, const struct worker_stats *sum,
+		 struct out *out);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define SIZE_FIRST 1024U
-#define SIZE_KEEP  (64U << 10)	/* a larger buffer is given back once it is empty */
+#define SIZE_KEEP  (64U << 10) /* a larger buffer is given back once it is empty */
 
 void out_deinit(struct out *out)
 {

@@ -9,14 +9,14 @@
 
 struct out {
 	char *data;
-	size_t at, len, size;	/* [at, len) waits */
+	size_t at, len, size; /* [at, len) waits */
 	bool failed;
 };
 
-void out_deinit(struct out *out);	/* zeroed is fine; is zeroed after */
+void out_deinit(struct out *out); /* zeroed is fine; is zeroed after */
 void out_put(struct out *out, const void *data, size_t bytes);
 __attribute__((format(printf, 2, 3))) void out_print(struct out *out, const char *format, ...);
-void out_json(struct out *out, const json_t *value);	/* compact; NULL: fails */
+void out_json(struct out *out, const json_t *value); /* compact; NULL: fails */
 /* Back to an earlier @len, when nothing was taken meanwhile. */
 void out_cut(struct out *out, size_t len);
 void out_eat(struct out *out, size_t bytes);

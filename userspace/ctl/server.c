@@ -1,20 +1,20 @@
 #include "ctl/server.h"
+#include "base/log.h"
+#include "ctl/client.h"
+#include "ctl/endpoint.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "base/log.h"
-#include "ctl/client.h"
-#include "ctl/endpoint.h"
 
 #define RETRY_MS 1000
 
 struct ctl_server {
 	struct ctl_context context;
 	struct endpoint endpoint;
-	struct loop_io io;	/* of the endpoint's socket */
-	struct timer retry;	/* runs while there are no descriptors to accept with */
+	struct loop_io io;  /* of the endpoint's socket */
+	struct timer retry; /* runs while there are no descriptors to accept with */
 	struct client_set set;
 };
 
@@ -61,7 +61,8 @@ static int start(struct ctl_server *server, const char *path, char *reason)
 	return 0;
 }
 
-int ctl_server_new(struct ctl_server **ret, const char *path, const struct ctl_context *context, char *reason)
+int ctl_server_new(struct ctl_server **ret, const char *path, const struct ctl_context *context,
+		   char *reason)
 {
 	struct ctl_server *server = calloc(1, sizeof(*server));
 	int r;

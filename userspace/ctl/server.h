@@ -12,17 +12,18 @@ struct ctl_server;
 /* What the commands can ask. Everything outlives the server. */
 struct ctl_context {
 	struct loop *loop;
-	struct post_box *post;		/* of the main thread: answers come back here */
+	struct post_box *post; /* of the main thread: answers come back here */
 	struct worker *workers;
 	unsigned worker_count;
 	const struct flow_config *config;
-	uint64_t started_ms;		/* clock_ms() */
-	bool sockmap;			/* auto may use it */
-	const char *sockmap_reason;	/* why not; "" if it may */
+	uint64_t started_ms;        /* clock_ms() */
+	bool sockmap;               /* auto may use it */
+	const char *sockmap_reason; /* why not; "" if it may */
 };
 
 /* A stale socket file (nobody answers on it) is replaced; a live one is -EADDRINUSE. -errno and @reason
  * (256 bytes). */
-int ctl_server_new(struct ctl_server **ret, const char *path, const struct ctl_context *context, char *reason);
+int ctl_server_new(struct ctl_server **ret, const char *path, const struct ctl_context *context,
+		   char *reason);
 /* After the workers have stopped; closes clients and removes the socket. NULL is fine. */
 void ctl_server_free(struct ctl_server *server);

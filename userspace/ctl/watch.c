@@ -1,21 +1,21 @@
 #include "ctl/watch.h"
+#include "ctl/describe.h"
+#include "ctl/out.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include "ctl/describe.h"
-#include "ctl/out.h"
 
-#define EVENTS_MAX 16384U
+#define EVENTS_MAX 2048U /* less than what may wait for a watcher, so that a burst drops none */
 
 struct watch {
-	const struct ctl_context *context;	/* NULL: the server is gone */
+	const struct ctl_context *context; /* NULL: the server is gone */
 	struct post_box *home;
 	struct post last;
 	struct list watchers;
 	unsigned holders;
-	bool begun;		/* some worker may tell */
-	unsigned under_way;	/* events; by any thread, atomically */
-	uint64_t lost;		/* by any thread, atomically */
+	bool begun;         /* some worker may tell */
+	unsigned under_way; /* events; by any thread, atomically */
+	uint64_t lost;      /* by any thread, atomically */
 };
 
 struct event {
@@ -60,7 +60,7 @@ static void end_if_unwatched(struct watch *w)
 	if (w->holders || !w->begun)
 		return;
 	if (!ask_start(&ask, w->context, end, (union ask_arg){ .watch = w }))
-		w->begun = false;	/* without memory the next event tries again */
+		w->begun = false; /* without memory the next event tries again */
 }
 
 void watch_hold(struct watch *w)
@@ -91,7 +91,7 @@ static void tell(struct watch *w, const struct out *line)
 {
 	if (line->failed)
 		return;
-	list_for_each_safe(link, &w->watchers) {
+	list_for_each_safe (link, &w->watchers) {
 		struct watcher *watcher = container_of(link, struct watcher, link);
 
 		watcher->on_line(watcher, line->data, line->len);

@@ -1,7 +1,7 @@
 /* watch - tells clients of flows that begin and end, as they do.
  *
  * While somebody holds it, each worker hands a copy of the flow to the main thread, where it becomes one
- * line for all watchers. Of events that are on their way there are at most 16384: more are dropped, and
+ * line for all watchers. Of events that are on their way there are at most 2048: more are dropped, and
  * the watchers are told how many with {"event":"lost","count":N}.
  */
 #pragma once
@@ -26,4 +26,4 @@ void watch_release(struct watch *watch);
 void watch_begin(struct ask_part *part);
 
 void watch_join(struct watch *watch, struct watcher *watcher);
-void watch_leave(struct watcher *watcher);	/* not joined is fine */
+void watch_leave(struct watcher *watcher); /* not joined is fine */

@@ -48,7 +48,8 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 	if (!r)
 		r = post_box_init(&w->post, &w->loop);
 	if (!r)
-		r = relay_env_init(&w->relay_env, &config->relay, config->workers, &w->loop, tcp_flow_wake);
+		r = relay_env_init(&w->relay_env, &config->relay, config->workers, config->max_flows,
+				   &w->loop, tcp_flow_wake);
 	if (!r && fastpath)
 		r = relay_env_open_gates(&w->relay_env, fastpath, (uint16_t)index);
 	else

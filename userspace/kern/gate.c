@@ -237,8 +237,9 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 	*gate = (struct gate){ .set = set, .owner = owner, .fd = { fd[0], fd[1] } };
 	list_init(&gate->link);
 	for (int side = 0; side < 2 && !r; side++) {
-		*gate_dir(gate, side) = (struct seam_dir){ .cap = cap, .grow_at = ~0ULL,
-							   .worker = set->worker };
+		*gate_dir(gate, side) = (struct seam_dir){
+			.cap = cap, .slack = cap, .grow_at = ~0ULL, .worker = set->worker
+		};
 		r = enqueued_exact(fd[side], &gate->enqueued_base[side]);
 	}
 	for (int side = 0; side < 2 && !r; side++)
@@ -285,19 +286,30 @@ ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size)
 	return n;
 }
 
+int64_t gate_backlog(const struct gate *gate, int side)
+{
+	uint64_t redirected = __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_ACQUIRE), now, due;
+	int peer = !side, r = enqueued(gate->fd[peer], &now);
+
+	if (r)
+		return r;
+	due = gate->enqueued_base[peer] + gate->sent[peer] + redirected;
+	return now < due ? (int64_t)(due - now) : 0;
+}
+
 int gate_drained(struct gate *gate, int side)
 {
 	struct seam_dir *dir = gate_dir(gate, side);
-	uint64_t redirected = __atomic_load_n(&dir->redirected, __ATOMIC_ACQUIRE), now;
-	int peer = !side, r;
+	enum seam_gate state = gate_state(gate, side);
+	int64_t left;
 
-	if (!redirected || gate_state(gate, side) == SEAM_GATE_LOCAL)
+	if (!__atomic_load_n(&dir->redirected, __ATOMIC_ACQUIRE) || state == SEAM_GATE_LOCAL)
 		return 1;
-	r = enqueued(gate->fd[peer], &now);
-	if (r)
-		return r;
-	if (now - gate->enqueued_base[peer] < gate->sent[peer] + redirected)
-		return 0;
+	if (state != SEAM_GATE_OPEN && dir->drained == dir->spills)	/* known since, and nothing came after */
+		return 1;
+	left = gate_backlog(gate, side);
+	if (left)
+		return left < 0 ? (int)left : 0;
 	__atomic_store_n(&dir->drained, __atomic_load_n(&dir->spills, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
 	return 1;
 }
@@ -315,9 +327,17 @@ void gate_hold(struct gate *gate, int side)
 	__atomic_store_n(&gate_dir(gate, side)->hold, 1, __ATOMIC_RELEASE);
 }
 
-void gate_set_cap(struct gate *gate, int side, uint32_t cap)
+void gate_set_cap(struct gate *gate, int side, uint32_t cap, uint32_t slack)
 {
-	__atomic_store_n(&gate_dir(gate, side)->cap, cap, __ATOMIC_RELAXED);
+	struct seam_dir *dir = gate_dir(gate, side);
+
+	__atomic_store_n(&dir->cap, cap, __ATOMIC_RELAXED);
+	__atomic_store_n(&dir->slack, slack, __ATOMIC_RELAXED);
+}
+
+void gate_relieve(struct gate *gate, int side)
+{
+	__atomic_store_n(&gate_dir(gate, side)->pressed, 0, __ATOMIC_RELEASE);
 }
 
 void gate_grow_at(struct gate *gate, int side, uint64_t bytes)

@@ -57,7 +57,7 @@ struct gate_label {
 	struct addr source, destination;
 };
 
-/* Puts both sockets, indexed client first, into the map. The gate starts shut with @cap bytes each way.
+/* Puts both sockets, indexed client first, into the map. The gate starts shut, cap and slack @cap bytes.
  * -ENOSPC: no slot. -EAGAIN: a send queue would not hold still, try again later. Any other: the kernel
  * refuses these sockets (-EOPNOTSUPP: one is not ESTABLISHED, or has a ULP). After an error neither is in
  * the map. A pair of which only the second socket was refused counts as inserted, since taking the first
@@ -80,6 +80,12 @@ int gate_drained(struct gate *gate, int side);
 void gate_wrote(struct gate *gate, int side, uint32_t bytes);
 /* From the next segment on user space carries this direction, for good. */
 void gate_hold(struct gate *gate, int side);
-void gate_set_cap(struct gate *gate, int side, uint32_t cap);
+/* Bytes that may wait in the kernel for the peer's send queue: @cap before the pressure is told, @slack
+ * more before the gate spills. */
+void gate_set_cap(struct gate *gate, int side, uint32_t cap, uint32_t slack);
+/* How many do, at least 0; -errno. */
+int64_t gate_backlog(const struct gate *gate, int side);
+/* The pressure is over; the next one is told again. */
+void gate_relieve(struct gate *gate, int side);
 /* SEAM_EVENT_GROW once, when so many bytes were redirected. */
 void gate_grow_at(struct gate *gate, int side, uint64_t bytes);

@@ -80,20 +80,46 @@ int sock_set_send_buffer(int fd, uint32_t bytes)
 	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_SNDBUF, half) : r;
 }
 
-uint32_t sock_send_buffer(int fd)
+static uint32_t get_int(int fd, int level, int name)
 {
-	int bytes = 0;
-	socklen_t len = sizeof(bytes);
+	int value = 0;
+	socklen_t len = sizeof(value);
 
-	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &len) < 0 ? 0 : (uint32_t)bytes;
+	return getsockopt(fd, level, name, &value, &len) < 0 ? 0 : (uint32_t)value;
 }
 
-uint32_t sock_rtt_us(int fd)
+int sock_set_window_clamp(int fd, uint32_t bytes)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, (int)bytes);
+}
+
+uint32_t sock_window_clamp(int fd)
+{
+	return get_int(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+}
+
+uint32_t sock_send_buffer(int fd)
+{
+	return get_int(fd, SOL_SOCKET, SO_SNDBUF);
+}
+
+static struct tcp_info get_info(int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_rtt;
+	(void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+	return info;
+}
+
+uint32_t sock_receive_mss(int fd)
+{
+	return get_info(fd).tcpi_rcv_mss;
+}
+
+uint32_t sock_rtt_us(int fd)
+{
+	return get_info(fd).tcpi_rtt;
 }
 
 int sock_error(int fd)

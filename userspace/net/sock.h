@@ -26,6 +26,10 @@ int sock_set_reset_on_close(int fd);
  * net.core.wmem_max. */
 int sock_set_send_buffer(int fd, uint32_t bytes);
 
+/* TCP_WINDOW_CLAMP: the peer may send no more than @bytes ahead, once it has used what it was offered. */
+int sock_set_window_clamp(int fd, uint32_t bytes);
+uint32_t sock_window_clamp(int fd);	/* 0 if unknown */
+uint32_t sock_receive_mss(int fd);	/* TCP_INFO; 0 if unknown */
 uint32_t sock_send_buffer(int fd);	/* the present limit, 0 if unknown */
 uint32_t sock_rtt_us(int fd);		/* smoothed round trip time, TCP_INFO; 0 if unknown */
 

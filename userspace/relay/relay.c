@@ -8,20 +8,31 @@
 
 #define POLL_FIRST_MS 1U
 #define POLL_LAST_MS  32U
+#define CAP_LEAST     (64U << 10)
+#define CAP_MOST      (1U << 20)
 #define SPLICE_BYTES_A_READ 16384U	/* below, copy is as fast and holds no pipe */
 #define SPLICE_READS 16U
 
 NAME_TABLE(relay_refusal_names, REFUSED_COUNT, "", "unfit", "no-slot", "memory-limit", "sockets-refused",
 	   "kernel-tainted", "too-many-spills");
 
+/* Half of the memory, divided by all directions: then every flow finds a place in the sockmap. */
+static uint32_t first_cap(uint64_t memory, uint32_t flows)
+{
+	uint64_t share = memory / 4 / (flows ? flows : 1);
+
+	return share < CAP_LEAST ? CAP_LEAST : share > CAP_MOST ? CAP_MOST : (uint32_t)share;
+}
+
 int relay_env_init(struct relay_env *env, const struct config_relay *config, uint32_t workers,
-		   struct loop *loop, void (*wake)(struct relay *))
+		   uint32_t flows, struct loop *loop, void (*wake)(struct relay *))
 {
 	*env = (struct relay_env){ .loop = loop,
 				   .method = config->method,
 				   .enter_after = config->enter_after,
 				   .buffer_limit = config->buffer_limit,
 				   .memory.limit = config->memory_limit / workers,
+				   .first_cap = first_cap(config->memory_limit, flows),
 				   .gates_why = REFUSED_UNFIT,
 				   .wake = wake };
 	pipe_pool_init(&env->pipes);
@@ -70,9 +81,12 @@ void relay_start(struct relay *relay, struct relay_env *env, struct stream *clie
 
 void relay_poll_later(struct pump *pump)
 {
-	struct relay *relay = pump->relay;
-
 	pump->waits = true;
+	relay_poll(pump->relay);
+}
+
+void relay_poll(struct relay *relay)
+{
 	if (timer_running(&relay->poll))
 		return;
 	timer_start(&relay->poll, &relay->env->loop->timers, relay->poll_ms);

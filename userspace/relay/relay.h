@@ -38,6 +38,7 @@ struct relay_env {
 	enum relay_method method;
 	uint32_t enter_after;
 	uint64_t buffer_limit;
+	uint32_t first_cap;		/* sockmap: bytes that may wait for a send queue at first */
 	struct mem_budget memory;	/* what relays may hold, in user space and in grown queues */
 	uint8_t *scratch;		/* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
@@ -45,7 +46,7 @@ struct relay_env {
 	bool gates_open;		/* new relays may enter the sockmap */
 	enum relay_refusal gates_why;	/* if not */
 	void (*wake)(struct relay *relay);	/* relay_run() is due; set by the owner of the relays */
-	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
+	uint64_t entered, pressed, spilled, broken, refused[REFUSED_COUNT];
 };
 
 struct pump;
@@ -71,6 +72,9 @@ struct pump {
 	struct pipe *pipe;	/* splice: NULL unless it holds bytes */
 	uint32_t buffers;	/* sockmap: bytes of the budget that the direction took */
 	uint32_t spills;	/* sockmap: seen */
+	uint32_t clamp;		/* sockmap: the window to give back to @from, 0: it is not narrowed */
+	uint8_t polls;		/* sockmap: turns since it was narrowed for the gate to open again */
+	uint64_t resume_bytes;	/* sockmap: what user space has moved when it next tries that */
 	uint32_t mask;		/* sockmap: what the kernel reports of @from, see loop_io_mask() */
 	uint64_t mark_bytes, mark_ms;	/* where the rate is measured from */
 	uint8_t side;		/* of @from: also the gate's direction */
@@ -93,8 +97,9 @@ struct relay {
 
 enum relay_status { RELAY_MORE, RELAY_DONE };
 
+/* The part of one of @workers, who carry @flows at most between them. */
 int relay_env_init(struct relay_env *env, const struct config_relay *config, uint32_t workers,
-		   struct loop *loop, void (*wake)(struct relay *));
+		   uint32_t flows, struct loop *loop, void (*wake)(struct relay *));
 void relay_env_deinit(struct relay_env *env);
 /* The fast path is there: relays may enter it. */
 int relay_env_open_gates(struct relay_env *env, struct fastpath *fastpath, uint16_t worker);
@@ -120,6 +125,8 @@ int relay_flush_held(struct pump *pump, uint32_t *ret_sent);
 bool relay_wants_out(const struct pump *pump);
 /* This pump waits for the timer: nothing else tells. */
 void relay_poll_later(struct pump *pump);
+/* A turn at some later time, besides those for events. */
+void relay_poll(struct relay *relay);
 int relay_fail(struct pump *pump, const struct stream *stream, int err);
 int relay_sockmap_enter(struct relay *relay, const struct gate_label *label);
 int relay_sockmap_listen(struct relay *relay);	/* to no more than it has to */

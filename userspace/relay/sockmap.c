@@ -8,38 +8,44 @@
 #include "net/sock.h"
 #include "relay/relay.h"
 
-#define CAP_FIRST	65536U		/* bytes that may wait in the kernel for a send queue */
-#define CAP_MOST	(4U << 20)
 #define RATE_MS		10U		/* a redirect worker that finds the queue full waits for a jiffy */
+#define NARROW_LEAST	16384U		/* window of a sender that is to slow down */
+#define NARROW_SEGMENTS 4U
+#define RESUME_BYTES	(4ULL << 20)
+#define RESUME_POLLS	64U
 #define GROW_STEP_MOST	(256ULL << 20)
 #define SPILLS_MOST	64U
 #define BYTES_A_SPILL	(128ULL << 10)	/* fewer are not worth the trouble */
 
-/* Grows the send queue and the cap with the rate: whatever a jiffy, or a round trip, can use. */
+/* What the send queue, and before it the redirect worker's, should hold: a few jiffies of the present rate,
+ * since the worker looks again after one and may have to wait for a processor, or a round trip. */
+static uint32_t wanted_bytes(const struct pump *p, uint64_t rate)
+{
+	uint64_t want = rate * RATE_MS, trip = rate * 2 * sock_rtt_us(p->to->fd) / 1000;
+	uint64_t limit = p->relay->env->buffer_limit;
+	uint32_t size = p->relay->env->first_cap;
+
+	if (trip > want)
+		want = trip;
+	while (size < want && size < limit)
+		size *= 2;
+	return size < limit ? size : (uint32_t)limit;
+}
+
 static void grow(struct pump *p, uint64_t redirected)
 {
 	struct relay_env *env = p->relay->env;
 	uint64_t total = p->bytes + redirected, ms = env->loop->now_ms - p->mark_ms;
-	uint64_t rate = (total - p->mark_bytes) / (ms ? ms : 1);
-	uint64_t want = rate * RATE_MS, trip = rate * 2 * sock_rtt_us(p->to->fd) / 1000, extra;
-	uint32_t size = CAP_FIRST;
+	uint32_t size = wanted_bytes(p, (total - p->mark_bytes) / (ms ? ms : 1));
 
 	p->mark_bytes = total;
 	p->mark_ms = env->loop->now_ms;
-	if (trip > want)
-		want = trip;
-	if (want > env->buffer_limit)
-		want = env->buffer_limit;
-	while (size < want && size < env->buffer_limit)
-		size *= 2;
-	if (size > env->buffer_limit)
-		size = (uint32_t)env->buffer_limit;
-	extra = size > p->buffers ? size - p->buffers : 0;
-	if (!extra || size <= sock_send_buffer(p->to->fd) || !mem_budget_take(&env->memory, extra))
+	if (size <= p->buffers / 2 || !mem_budget_take(&env->memory, 2 * size - p->buffers))
 		return;
-	p->buffers += (uint32_t)extra;
-	(void)sock_set_send_buffer(p->to->fd, size);
-	gate_set_cap(p->relay->gate, p->side, size / 4 > CAP_MOST ? CAP_MOST : size / 4);
+	p->buffers = 2 * size;
+	gate_set_cap(p->relay->gate, p->side, size / 2, size / 2);
+	if (size > sock_send_buffer(p->to->fd))
+		(void)sock_set_send_buffer(p->to->fd, size);
 }
 
 static void grow_and_rearm(struct pump *p)
@@ -59,17 +65,17 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	struct relay_env *env = relay->env;
 	int fd[2] = { relay->pump[CLIENT].from->fd, relay->pump[UPSTREAM].from->fd }, r;
 
-	if (!mem_budget_take(&env->memory, 2 * CAP_FIRST))
+	if (!mem_budget_take(&env->memory, 2 * env->first_cap))
 		return -ENOBUFS;
-	r = gate_insert(&env->gates, fd, label, CAP_FIRST, relay, &relay->gate);
+	r = gate_insert(&env->gates, fd, label, env->first_cap, relay, &relay->gate);
 	if (r) {
-		mem_budget_give(&env->memory, 2 * CAP_FIRST);
+		mem_budget_give(&env->memory, 2 * env->first_cap);
 		return r;
 	}
 	for (int side = 0; side < SIDES; side++) {
 		struct pump *p = &relay->pump[side];
 
-		p->buffers = CAP_FIRST;
+		p->buffers = env->first_cap;
 		p->from->io.have |= EPOLLIN;	/* recv() runs the verdict over what is queued */
 		if (p->bytes >= RELAY_BULK_BYTES)
 			grow_and_rearm(p);
@@ -79,14 +85,71 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	return 0;
 }
 
+/* The redirect worker falls behind: what is received is acknowledged at once, so the sender has to be slowed
+ * by its window. Not to nothing, or it would have to probe before it finds the window open again. */
+static void narrow(struct pump *p)
+{
+	uint32_t least = NARROW_SEGMENTS * sock_receive_mss(p->from->fd);
+
+	if (p->clamp)
+		return;
+	p->clamp = sock_window_clamp(p->from->fd);
+	if (sock_set_window_clamp(p->from->fd, least > NARROW_LEAST ? least : NARROW_LEAST))
+		p->clamp = 0;
+}
+
+static void widen(struct pump *p)
+{
+	(void)sock_set_window_clamp(p->from->fd, p->clamp);
+	p->clamp = 0;
+	gate_relieve(p->relay->gate, p->side);
+}
+
+/* The window is narrow: under pressure until the backlog is small; after a spill until the gate opens again,
+ * which it can when user space has nothing in hand for the moment between two segments. 0, -errno */
+static int relieve(struct pump *p)
+{
+	struct gate *gate = p->relay->gate;
+	bool open = gate_carries(gate, p->side);
+	int64_t backlog;
+
+	if (!p->clamp)
+		return 0;
+	backlog = open ? gate_backlog(gate, p->side) : 0;
+	if (backlog < 0)
+		return relay_fail(p, p->to, (int)backlog);
+	if (open ? backlog <= gate_dir(gate, p->side)->cap / 4 : ++p->polls > RESUME_POLLS)
+		widen(p);
+	else
+		relay_poll(p->relay);
+	return 0;
+}
+
+/* User space has carried the direction for a while since the gate was shut: could the kernel again? */
+static void try_to_resume(struct pump *p)
+{
+	if (p->clamp || p->full || p->bytes < p->resume_bytes || gate_carries(p->relay->gate, p->side) ||
+	    gate_dir(p->relay->gate, p->side)->hold)
+		return;
+	p->resume_bytes = p->bytes + RESUME_BYTES;
+	p->polls = 0;
+	narrow(p);
+	relay_poll(p->relay);
+}
+
 void relay_sockmap_event(struct gate *gate, int side, enum seam_event_kind kind)
 {
 	struct relay *relay = gate->owner;
 
-	if (kind == SEAM_EVENT_GROW)
+	if (kind == SEAM_EVENT_GROW) {
 		grow_and_rearm(&relay->pump[side]);
-	else
-		relay->env->wake(relay);
+		return;
+	}
+	if (kind == SEAM_EVENT_PRESSURE) {
+		relay->env->pressed++;
+		narrow(&relay->pump[side]);
+	}
+	relay->env->wake(relay);
 }
 
 /* 1, 0 with the poll set, -errno */
@@ -111,6 +174,7 @@ static void count_spills(struct pump *p)
 
 	if (spills == p->spills)
 		return;
+	p->resume_bytes = p->bytes;
 	relay->env->spilled += spills - p->spills;
 	p->spills = spills;
 	if (spills >= SPILLS_MOST && relay_kernel_bytes(relay, p->side) / spills < BYTES_A_SPILL) {
@@ -135,6 +199,26 @@ static int flush(struct pump *p)
 	return r;
 }
 
+/* Writes what was just read, or holds it: what was redirected before goes first. */
+static int pass_on(struct pump *p, const uint8_t *data, uint32_t bytes)
+{
+	ssize_t sent = 0;
+	int r = drained(p);
+
+	if (r < 0)
+		return r;
+	if (r) {
+		sent = send(p->to->fd, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno != EAGAIN)
+			return relay_fail(p, p->to, -errno);
+		if (sent < 0)
+			sent = 0;
+		p->bytes += (uint64_t)sent;
+		gate_wrote(p->relay->gate, p->side, (uint32_t)sent);
+	}
+	return sent < (ssize_t)bytes ? relay_hold(p, data + sent, bytes - (uint32_t)sent) : 0;
+}
+
 /* Bytes that the gate left to us, 0: none or the end, -errno. */
 static int receive(struct pump *p)
 {
@@ -155,7 +239,7 @@ static int receive(struct pump *p)
 		return 0;
 	}
 	p->relay->reads++;
-	r = relay_hold(p, env->scratch, (uint32_t)n);
+	r = pass_on(p, env->scratch, (uint32_t)n);
 	return r ? r : (int)n;
 }
 
@@ -210,12 +294,19 @@ int relay_sockmap_listen(struct relay *relay)
 
 static int sockmap_run(struct pump *p)
 {
+	int r;
+
 	if (gate_state(p->relay->gate, p->side) == SEAM_GATE_BROKEN) {
 		p->relay->env->broken++;
 		return relay_fail(p, p->to, -ENOBUFS);
 	}
 	count_spills(p);
-	return carry(p);
+	r = relieve(p);
+	if (!r)
+		r = carry(p);
+	if (!r)
+		try_to_resume(p);
+	return r;
 }
 
 static int sockmap_flushed(struct pump *p)

@@ -189,7 +189,7 @@ static void test_mutants(void **state)
 {
 	size_t full_len;
 	char *full = read_file(TEST_DATA "/full.json", &full_len);
-	size_t room = 2 * full_len;
+	size_t room = 2 * full_len + 1;
 	char *text = malloc(room);
 	unsigned good = 0, bad = 0;
 

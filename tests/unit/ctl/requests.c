@@ -1,0 +1,236 @@
+/* What is asked and what is answered, by a server without workers. */
+#include "base/log.h"
+#include "kit.h"
+
+static int setup(void **state)
+{
+	struct kit *kit = malloc(sizeof(*kit));
+
+	kit_open(kit, NULL, 0);
+	kit_serve(kit);
+	*state = kit;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	kit_close(*state);
+	free(*state);
+	return 0;
+}
+
+static void test_version(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"version\"}");
+
+	assert_string_equal(kit_string(data, "version"), SEAM_VERSION);
+	assert_int_equal(json_integer_value(json_object_get(data, "protocol")), 1);
+	json_decref(data);
+	close(fd);
+}
+
+/* The frozen names, in their order. */
+static void test_status(void **state)
+{
+	static const char expected[] =
+		"{\"version\":\"" SEAM_VERSION "\",\"pid\":0,\"uptime_ms\":0,\"workers\":0,"
+		"\"flows\":{\"active\":0,\"max\":1000,\"accepted\":0},"
+		"\"relay\":{\"method\":\"copy\",\"sockmap\":{\"available\":false,"
+		"\"reason\":\"relay.method is copy\"},\"entered\":0,\"spilled\":0,\"broken\":0,"
+		"\"refused\":{\"unfit\":0,\"no-slot\":0,\"memory-limit\":0,\"sockets-refused\":0,"
+		"\"kernel-tainted\":0,\"too-many-spills\":0}},\"memory\":{\"used\":0,\"limit\":0}}";
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"status\"}");
+	char *text;
+
+	assert_int_equal(json_integer_value(json_object_get(data, "pid")), getpid());
+	assert_true(json_integer_value(json_object_get(data, "uptime_ms")) < 60000);
+	json_integer_set(json_object_get(data, "pid"), 0);
+	json_integer_set(json_object_get(data, "uptime_ms"), 0);
+	text = json_dumps(data, JSON_COMPACT);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(data);
+	close(fd);
+}
+
+static void test_no_flows(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd,
+				"{\"v\":1,\"cmd\":\"flows list\",\"method\":\"copy\","
+				"\"source\":\"::1\",\"outbound\":\"direct\"}");
+
+	assert_int_equal(json_array_size(data), 0);
+	assert_true(json_is_array(data));
+	json_decref(data);
+	kit_refused(*state, fd, "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":7}", "no flow 7");
+	close(fd);
+}
+
+static void test_metrics(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"metrics\"}");
+	const char *text = json_string_value(data), *eof = "# EOF\n";
+
+	assert_non_null(strstr(text, "# TYPE seam_flows_accepted_total counter\n"));
+	assert_non_null(strstr(text, "\nseam_bytes_total{direction=\"up\",path=\"kernel\"} 0\n"));
+	assert_non_null(strstr(text, "\nseam_flows_closed_total{reason=\"killed\"} 0\n"));
+	assert_null(strstr(text, "reason=\"\""));
+	assert_null(strstr(text, "reason=\"none\""));
+	assert_null(strstr(text, "seam_open_files 0\n"));
+	assert_null(strstr(text, "seam_resident_memory_bytes 0\n"));
+	assert_string_equal(text + strlen(text) - strlen(eof), eof);
+	json_decref(data);
+	close(fd);
+}
+
+static void test_log(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data;
+
+	log_set_level(LOG_ERROR);
+	data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"log\",\"level\":\"warn\"}");
+	assert_string_equal(kit_string(data, "level"), "warn");
+	assert_string_equal(kit_string(data, "was"), "error");
+	assert_int_equal(log_threshold, LOG_WARN);
+	json_decref(data);
+	kit_refused(*state, fd, "{\"v\":1,\"cmd\":\"log\",\"level\":\"wran\"}",
+		    "did you mean \"warn\"?");
+	kit_refused(*state, fd, "{\"v\":1,\"cmd\":\"log\",\"level\":\"zzz\"}",
+		    "there are error, warn, info, debug");
+	assert_int_equal(log_threshold, LOG_WARN);
+	close(fd);
+}
+
+static void test_help(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"help\"}"), *command;
+	unsigned mutating = 0, arguments = 0;
+	size_t i;
+
+	assert_int_equal(json_array_size(data), 8);
+	json_array_foreach(data, i, command)
+	{
+		assert_true(strlen(kit_string(command, "help")) > 5);
+		mutating += json_is_true(json_object_get(command, "mutating"));
+		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
+	}
+	assert_int_equal(mutating, 2);
+	assert_int_equal(arguments, 6);
+	json_decref(data);
+	close(fd);
+}
+
+static void test_id(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *answer = kit_ask(*state, fd, "{\"v\":1,\"id\":\"a\\u00e4\",\"cmd\":\"version\"}");
+
+	assert_string_equal(kit_string(answer, "id"), "a\u00e4");
+	json_decref(answer);
+	answer = kit_ask(*state, fd, "{\"v\":1,\"id\":-3,\"cmd\":\"nothing\"}");
+	assert_int_equal(json_integer_value(json_object_get(answer, "id")), -3);
+	assert_true(json_is_false(json_object_get(answer, "ok")));
+	json_decref(answer);
+	kit_refused(*state, fd, "{\"v\":1,\"id\":[],\"cmd\":\"version\"}", "\"id\" is");
+	close(fd);
+}
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *request, *part;
+	} cases[] = {
+		{ "", "not JSON" },
+		{ "version", "not JSON" },
+		{ "{\"v\":1,\"cmd\":\"version\"", "not JSON" },
+		{ "{\"v\":1,\"cmd\":\"version\"} x", "not JSON" },
+		{ "{\"v\":1,\"cmd\":\"version\",\"cmd\":\"version\"}", "not JSON" },
+		{ "{\"v\":1,\"cmd\":\"\xff\xfe\"}", "not JSON" },
+		{ "[1,\"version\"]", "is a JSON object" },
+		{ "\"version\"", "not JSON" },
+		{ "{\"cmd\":\"version\"}", "\"v\" must be 1" },
+		{ "{\"v\":2,\"cmd\":\"version\"}", "\"v\" must be 1" },
+		{ "{\"v\":\"1\",\"cmd\":\"version\"}", "\"v\" must be 1" },
+		{ "{\"v\":1}", "\"cmd\" must be" },
+		{ "{\"v\":1,\"cmd\":3}", "\"cmd\" must be" },
+		{ "{\"v\":1,\"cmd\":\"\"}", "no command" },
+		{ "{\"v\":1,\"cmd\":\"flow list\"}", "did you mean \"flows list\"?" },
+		{ "{\"v\":1,\"cmd\":\"entirely different\"}", "there are status, flows list" },
+		{ "{\"v\":1,\"cmd\":\"flows list\",\"metod\":\"copy\"}",
+		  "did you mean \"method\"?" },
+		{ "{\"v\":1,\"cmd\":\"version\",\"x\":1}", "no argument \"x\"" },
+		{ "{\"v\":1,\"cmd\":\"flows list\",\"method\":3}", "\"method\" must be a string" },
+		{ "{\"v\":1,\"cmd\":\"flows list\",\"method\":\"splic\"}",
+		  "did you mean \"splice\"?" },
+		{ "{\"v\":1,\"cmd\":\"flows list\",\"source\":\"10.0.0.0/8\"}",
+		  "not an IP address" },
+		{ "{\"v\":1,\"cmd\":\"flows list\",\"outbound\":\"dirct\"}",
+		  "did you mean \"direct\"?" },
+		{ "{\"v\":1,\"cmd\":\"flows kill\"}", "\"flow\" is missing" },
+		{ "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":\"7\"}", "must be a whole number" },
+		{ "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":7.5}", "must be a whole number" },
+		{ "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":-1}", "no flow -1" },
+		{ "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":99999999999999999999}", "not JSON" },
+		{ "{\"v\":1,\"cmd\":\"log\",\"level\":null}", "\"level\" must be a string" },
+		{ "[[[[[[[[[[]]]]]]]]]]", "too deep" },
+		{ "{\"v\":1,\"cmd\":\"[[[[[[[[\\\"[[[\"}", "no command" },
+	};
+	int fd = kit_connect(*state);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		kit_refused(*state, fd, cases[i].request, cases[i].part);
+	close(fd);
+}
+
+/* A word that is cut inside a character still makes an answer. */
+static void test_long_words(void **state)
+{
+	int fd = kit_connect(*state);
+	char request[400] = "{\"v\":1,\"cmd\":\"x";
+
+	for (int i = 0; i < 100; i++)
+		strcat(request, "\u00e4");
+	strcat(request, "\"}");
+	kit_refused(*state, fd, request, "no command \"x");
+	close(fd);
+}
+
+static void test_nul(void **state)
+{
+	static const char request[] =
+		"{\"v\":1,\0\"cmd\":\"version\"}\n{\"v\":1,\"cmd\":\"ver\\u0000\"}\n";
+	int fd = kit_connect(*state);
+
+	assert_int_equal(kit_send(*state, fd, request, sizeof(request) - 1), 0);
+	for (int i = 0; i < 2; i++) {
+		json_t *answer = kit_receive(*state, fd);
+
+		assert_true(json_is_false(json_object_get(answer, "ok")));
+		json_decref(answer);
+	}
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_version, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_flows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_log, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_id, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_words, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nul, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
