@@ -58,9 +58,9 @@ def duplex(env, family, plan=whole_blocks, size=48 * MIB, late=0):
         for way in ("up", "down"):
             check(flow[way]["kernel_bytes"] > 0, f"no byte went {way} in the kernel: {flow}")
     if flow:
-        ways = (f"{way} {flow[way]['kernel_bytes'] * 100 // flow[way]['bytes']} % in the kernel, {flow[way]['spills']} spills"
-                for way in ("up", "down"))
-        env.note(f"{flow['method']}: " + ", ".join(ways))
+        env.note(f"{flow['method']}: " + ", ".join(
+            f"{way} {flow[way]['kernel_bytes'] * 100 // flow[way]['bytes']} % in the kernel, {flow[way]['spills']} spills"
+            for way in ("up", "down")))
 
 
 def counted(env, client, size):

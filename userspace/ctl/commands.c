@@ -18,14 +18,24 @@ static int put(struct call *call, struct out *out, json_t *data)
 	return 0;
 }
 
+/* Rather nothing than half of it. */
+static json_t *whole(json_t *value, int failed)
+{
+	if (!failed)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
 static json_t *refused_counts(const struct worker_stats *sum)
 {
 	json_t *counts = json_object();
+	int r = 0;
 
 	for (int why = REFUSED_NOT + 1; why < REFUSED_COUNT; why++)
-		json_object_set_new(counts, relay_refusal_names[why],
-				    json_integer((json_int_t)sum->refused[why]));
-	return counts;
+		r |= json_object_set_new(counts, relay_refusal_names[why],
+					 json_integer((json_int_t)sum->refused[why]));
+	return whole(counts, r);
 }
 
 static json_t *describe_relay(const struct ctl_context *context, const struct worker_stats *sum)
@@ -98,32 +108,32 @@ static int run_version(struct call *call, struct out *out)
 		   json_pack("{s:s, s:i}", "version", SEAM_VERSION, "protocol", SEAM_CTL_VERSION));
 }
 
-static json_t *describe_arguments(const struct command *command)
+static json_t *describe_argument(const struct argument *argument)
 {
-	json_t *list = json_array();
+	return json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name, "type",
+			 argument->type == ARGUMENT_NUMBER ? "number" : "string", "required",
+			 (int)argument->required, "help", argument->help);
+}
 
-	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name; i++) {
-		const struct argument *argument = &command->arguments[i];
+static json_t *describe_command(const struct command *command)
+{
+	json_t *arguments = json_array();
+	int r = 0;
 
-		json_array_append_new(
-			list,
-			json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name, "type",
-				  argument->type == ARGUMENT_NUMBER ? "number" : "string",
-				  "required", (int)argument->required, "help", argument->help));
-	}
-	return list;
+	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name; i++)
+		r |= json_array_append_new(arguments, describe_argument(&command->arguments[i]));
+	return json_pack("{s:s, s:s, s:b, s:o}", "name", command->name, "help", command->help,
+			 "mutating", (int)command->mutating, "arguments", whole(arguments, r));
 }
 
 static int run_help(struct call *call, struct out *out)
 {
 	json_t *list = json_array();
+	int r = 0;
 
 	for (size_t i = 0; i < command_count; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:b, s:o}", "name", commands[i].name, "help",
-					commands[i].help, "mutating", (int)commands[i].mutating,
-					"arguments", describe_arguments(&commands[i])));
-	return put(call, out, list);
+		r |= json_array_append_new(list, describe_command(&commands[i]));
+	return put(call, out, whole(list, r));
 }
 
 const struct command commands[] = {

@@ -56,7 +56,7 @@ static int check_stale(const char *path, char *reason)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fail(reason, -errno, "socket: %s", strerror(errno));
-	strcpy(sa.sun_path, path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
 	if (!connect(fd, (struct sockaddr *)&sa, sizeof(sa)) || errno == EAGAIN)
 		return fail(reason, -EADDRINUSE, "another seamd answers there");
 	if (errno == ECONNREFUSED || errno == ENOENT)

@@ -23,11 +23,11 @@ int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop
 	return 0;
 }
 
-void dial_cancel(struct dial *dial)
+void dial_cancel(struct dial *dial, bool reset)
 {
 	if (!dial)
 		return;
-	dial->dialer->ops->cancel(dial);
+	dial->dialer->ops->cancel(dial, reset);
 	free(dial);
 }
 
@@ -36,5 +36,5 @@ void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *i
 	const struct dial_result result = { .err = err, .call = err ? call : NULL, .io = err ? NULL : io };
 
 	dial->done(dial->owner, &result);
-	dial_cancel(dial);	/* closes what was not taken */
+	dial_cancel(dial, true);	/* closes what was not taken */
 }

@@ -4,6 +4,7 @@
  * disappear when they are done: what comes out is a plain socket, because the kernel moves the bytes after.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include "config/config.h"
 #include "loop/loop.h"
@@ -28,7 +29,8 @@ struct dialer_ops {
 	size_t dial_size;			/* of an attempt's state, struct dial first */
 	/* 0; or -errno, nothing is held, and dial->call says what failed. */
 	int (*start)(struct dial *dial);
-	void (*cancel)(struct dial *dial);	/* drops whatever start() took */
+	/* Drops whatever start() took; with @reset by RST, for a connection that may just have been made. */
+	void (*cancel)(struct dial *dial, bool reset);
 };
 
 struct dialer {
@@ -48,7 +50,7 @@ struct dial {
  * runs. On -errno nothing was started and *@ret_call names what was refused. */
 int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop,
 	       const struct target *target, dial_done_fn *done, void *owner, const char **ret_call);
-void dial_cancel(struct dial *dial);	/* NULL is fine */
+void dial_cancel(struct dial *dial, bool reset);	/* NULL is fine */
 
 /* For dialers: ends the attempt. On success @io is moved from by the receiver, and closed if it is not. */
 void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io);

@@ -10,11 +10,13 @@ struct direct_dial {
 	struct timer timeout;
 };
 
-static void direct_cancel(struct dial *dial)
+static void direct_cancel(struct dial *dial, bool reset)
 {
 	struct direct_dial *d = container_of(dial, struct direct_dial, base);
 
 	timer_stop(&d->timeout, &dial->loop->timers);
+	if (d->io.loop && reset)
+		(void)sock_set_reset_on_close(d->io.fd);
 	loop_io_close(&d->io);
 }
 

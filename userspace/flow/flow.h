@@ -25,7 +25,7 @@ enum flow_end {
 	END_REJECTED,		/* routed to a block outbound */
 	END_BAD_ADDRESS,	/* multicast, broadcast or unspecified source or destination */
 	END_LOOP,		/* to our own listener */
-	END_CLIENT_GONE,	/* while dialing */
+	END_CLIENT_GONE,	/* it ended while we dialed, and had sent nothing */
 	END_DIAL_FAILED,
 	END_DIAL_TIMEOUT,
 	END_CLIENT_RESET,

@@ -143,7 +143,7 @@ static enum step flow_dial(struct tcp_flow *f)
 	ssize_t n;
 
 	if (client->io.have & (EPOLLERR | EPOLLHUP))
-		return flow_end(f, END_CLIENT_GONE);
+		return flow_end(f, END_CLIENT_RESET);
 	n = recv(client->fd, &byte, 1, MSG_PEEK);
 	if (n == 0 || (n < 0 && errno != EAGAIN))
 		return flow_end(f, END_CLIENT_GONE);
@@ -263,7 +263,7 @@ static enum step flow_close(struct tcp_flow *f)
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, CLIENT) : 0),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, UPSTREAM) : 0));
 	worker_flow_ended(w, f);
-	dial_cancel(f->dial);
+	dial_cancel(f->dial, f->end != END_CLIENT_GONE);
 	timer_stop(&f->timer, &w->loop.timers);
 	relay_stop(&f->relay);
 	for (int side = 0; side < SIDES; side++)

@@ -56,4 +56,4 @@ void loop_io_drained(struct loop_io *io, uint32_t events);
 /* Narrows what the kernel reports at all: a masked event costs no wake-up. Adding one back finds it
  * again if it is pending. */
 int loop_io_mask(struct loop_io *io, uint32_t events);
-#define LOOP_IO_ALL (EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+#define LOOP_IO_ALL (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI)

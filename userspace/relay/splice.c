@@ -64,7 +64,10 @@ static int splice_run(struct pump *p)
 			return r;
 		if (p->eof || !(p->from->io.have & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 			return 0;
-		p->pipe = pipe_get(&p->relay->env->pipes);
+		if (p->from->io.have & EPOLLPRI)	/* splice() stops at urgent data for good */
+			p->ops = &relay_copy_ops;
+		else
+			p->pipe = pipe_get(&p->relay->env->pipes);
 		if (!p->pipe)
 			return relay_copy_ops.run(p);
 		r = fill_pipe(p);

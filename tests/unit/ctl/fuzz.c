@@ -3,14 +3,13 @@
 #include "base/names.h"
 #include "kit.h"
 
-#define ROUNDS    20000
+#define ROUNDS    10000
 #define BYTES_MAX 512U
 
 static const char *const seeds[] = {
 	"{\"v\":1,\"cmd\":\"status\"}",
 	"{\"v\":1,\"id\":7,\"cmd\":\"flows list\",\"method\":\"copy\",\"source\":\"10.0.0.1\"}",
-	"{\"v\":1,\"id\":\"x\",\"cmd\":\"flows "
-	"list\",\"destination\":\"fe80::1\",\"outbound\":\"direct\"}",
+	"{\"v\":1,\"cmd\":\"flows list\",\"destination\":\"fe80::1\",\"outbound\":\"direct\"}",
 	"{\"v\":1,\"cmd\":\"flows kill\",\"flow\":12345678901}",
 	"{\"v\":1,\"cmd\":\"metrics\"}",
 	"{\"v\":1,\"cmd\":\"log\",\"level\":\"error\"}",
@@ -121,9 +120,60 @@ static void test_mutations(void **state)
 	kit_close(&kit);
 }
 
+static unsigned fail_in; /* allocations of jansson, 0: none fails */
+
+static void *scarce_malloc(size_t bytes)
+{
+	return fail_in && --fail_in == 0 ? NULL : malloc(bytes);
+}
+
+/* One allocation of JSON fails, the first, the second and so on: there is an answer, or the connection
+ * ends. Returns whether it came to that. */
+static bool ask_with_failure(struct kit *kit, const char *request, unsigned fail_at)
+{
+	int fd = kit_connect(kit);
+	json_t *answer;
+	bool failed;
+
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	assert_int_equal(send(fd, "\n", 1, MSG_NOSIGNAL), 1);
+	fail_in = fail_at;
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(loop_run_once(&kit->loop, 0), 0);
+	failed = fail_in == 0;
+	fail_in = 0;
+	answer = kit_receive(kit, fd);
+	if (!failed)
+		assert_non_null(answer);
+	if (answer)
+		assert_true(json_is_boolean(json_object_get(answer, "ok")));
+	json_decref(answer);
+	close(fd);
+	kit_turn(kit);
+	return failed;
+}
+
+static void test_no_memory(void **state)
+{
+	unsigned failures = 0;
+	struct kit kit;
+
+	log_set_level(LOG_ERROR);
+	kit_open(&kit, NULL, 0);
+	kit_serve(&kit);
+	json_set_alloc_funcs(scarce_malloc, free);
+	for (size_t i = 0; i < ARRAY_SIZE(seeds); i++)
+		for (unsigned n = 1; ask_with_failure(&kit, seeds[i], n); n++)
+			failures++;
+	json_set_alloc_funcs(malloc, free);
+	kit_close(&kit);
+	assert_true(failures > 200);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mutations) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_mutations),
+					    cmocka_unit_test(test_no_memory) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,11 +192,12 @@ static void test_refusals(void **state)
 static void test_long_words(void **state)
 {
 	int fd = kit_connect(*state);
-	char request[400] = "{\"v\":1,\"cmd\":\"x";
+	char request[400];
+	size_t len = (size_t)snprintf(request, sizeof(request), "{\"v\":1,\"cmd\":\"x");
 
 	for (int i = 0; i < 100; i++)
-		strcat(request, "\u00e4");
-	strcat(request, "\"}");
+		len += (size_t)snprintf(request + len, sizeof(request) - len, "\u00e4");
+	snprintf(request + len, sizeof(request) - len, "\"}");
 	kit_refused(*state, fd, request, "no command \"x");
 	close(fd);
 }

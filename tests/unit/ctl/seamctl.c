@@ -157,7 +157,7 @@ static void test_daemon_down(void **state)
 	assert_string_equal(got.err, expected);
 	assert_int_equal(got.code, 69);
 
-	strcpy(sa.sun_path, kit->path);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", kit->path);
 	assert_int_equal(bind(dead, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	run(kit, "-j flows list", &got);
 	snprintf(expected, sizeof(expected),
@@ -177,7 +177,7 @@ static void run_against(struct kit *kit, const char *answer, const char *words, 
 	pid_t pid;
 
 	snprintf(path, sizeof(path), "%s/false", kit->folder);
-	strcpy(sa.sun_path, path);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(listen(listener, 1), 0);

@@ -268,7 +268,7 @@ static void test_stale(void **state)
 
 	ctl_server_free(kit->server);
 	assert_int_equal(access(kit->path, F_OK), -1);
-	strcpy(sa.sun_path, kit->path);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", kit->path);
 	assert_int_equal(bind(dead, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	listen(dead, 1);
 	close(dead);

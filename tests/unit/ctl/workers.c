@@ -349,7 +349,7 @@ static void flood(struct order *order)
 static void test_slow_watcher(void **state)
 {
 	int reads = watcher(), sleeps = watcher(), other = kit_connect(&fix.kit);
-	unsigned seen = 0, rounds = 40, each = 500;
+	unsigned seen = 0, rounds = 3, each = 2000;
 	char data[65536];
 	ssize_t n;
 
