@@ -2,7 +2,7 @@
 #include <sys/resource.h>
 #include "base/log.h"
 
-#define RESERVED_FILES 64U	/* maps, listeners, control clients */
+#define RESERVED_FILES 64ULL	/* maps, listeners, control clients */
 #define FLOWS_MOST 65536U	/* unless the configuration asks for more */
 
 uint32_t limits_flows(uint32_t wanted)

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop,
-	       const struct target *target, dial_done_fn *done, void *owner, const char **ret_call)
+int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial_request *request,
+	       const char **ret_call)
 {
 	struct dial *dial = calloc(1, dialer->ops->dial_size);
 	int r;
@@ -11,8 +11,7 @@ int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop
 	*ret_call = "malloc";
 	if (!dial)
 		return -ENOMEM;
-	*dial = (struct dial){ .dialer = dialer, .loop = loop, .target = *target, .done = done,
-			       .owner = owner };
+	*dial = (struct dial){ .dialer = dialer, .request = *request };
 	r = dialer->ops->start(dial);
 	if (r < 0) {
 		*ret_call = dial->call;
@@ -35,6 +34,6 @@ void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *i
 {
 	const struct dial_result result = { .err = err, .call = err ? call : NULL, .io = err ? NULL : io };
 
-	dial->done(dial->owner, &result);
+	dial->request.done(dial->request.owner, &result);
 	dial_cancel(dial, true);	/* closes what was not taken */
 }

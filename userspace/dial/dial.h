@@ -37,19 +37,23 @@ struct dialer {
 	const struct dialer_ops *ops;
 };
 
-struct dial {
-	const struct dialer *dialer;
+struct dial_request {
 	struct loop *loop;
 	struct target target;
 	dial_done_fn *done;
-	void *owner;
+	void *owner;		/* for @done */
+};
+
+struct dial {
+	const struct dialer *dialer;
+	struct dial_request request;
 	const char *call;
 };
 
 /* @done runs exactly once, never inside dial_start() and never after dial_cancel(); *@ret is dead when it
  * runs. On -errno nothing was started and *@ret_call names what was refused. */
-int dial_start(struct dial **ret, const struct dialer *dialer, struct loop *loop,
-	       const struct target *target, dial_done_fn *done, void *owner, const char **ret_call);
+int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial_request *request,
+	       const char **ret_call);
 void dial_cancel(struct dial *dial, bool reset);	/* NULL is fine */
 
 /* For dialers: ends the attempt. On success @io is moved from by the receiver, and closed if it is not. */

@@ -14,7 +14,7 @@ static void direct_cancel(struct dial *dial, bool reset)
 {
 	struct direct_dial *d = container_of(dial, struct direct_dial, base);
 
-	timer_stop(&d->timeout, &dial->loop->timers);
+	timer_stop(&d->timeout, &dial->request.loop->timers);
 	if (d->io.loop && reset)
 		(void)sock_set_reset_on_close(d->io.fd);
 	loop_io_close(&d->io);
@@ -39,7 +39,7 @@ static void on_timeout(struct timer *timer)
 /* In the order of the reasons: what decides the route comes first, the mark before the first packet. */
 static int set_options(const struct direct_dialer *self, struct dial *dial, int fd)
 {
-	const struct addr *bind_to = dial->target.addr.family == AF_INET ? &self->bind4 : &self->bind6;
+	const struct addr *bind_to = dial->request.target.addr.family == AF_INET ? &self->bind4 : &self->bind6;
 	int r = 0;
 
 	if (self->bind_interface[0]) {
@@ -69,11 +69,11 @@ static int open_socket(struct dial *dial, int *ret_fd)
 {
 	const struct direct_dialer *self = container_of(dial->dialer, struct direct_dialer, base);
 	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&dial->target.addr, &sa);
+	socklen_t len = addr_to_sockaddr(&dial->request.target.addr, &sa);
 	int fd, r;
 
 	dial->call = "socket";
-	fd = socket(dial->target.addr.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(dial->request.target.addr.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	r = set_options(self, dial, fd);
@@ -99,14 +99,14 @@ static int direct_start(struct dial *dial)
 	if (r)
 		return r;
 	dial->call = "epoll_ctl";
-	r = loop_io_init(&d->io, dial->loop, fd, on_connected);
+	r = loop_io_init(&d->io, dial->request.loop, fd, on_connected);
 	if (r) {
 		close(fd);
 		return r;
 	}
 	loop_io_want(&d->io, EPOLLOUT);
 	timer_init(&d->timeout, on_timeout);
-	timer_start(&d->timeout, &dial->loop->timers, self->connect_timeout_ms);
+	timer_start(&d->timeout, &dial->request.loop->timers, self->connect_timeout_ms);
 	return 0;
 }
 

@@ -105,15 +105,18 @@ static void on_dialed(void *owner, const struct dial_result *result)
 		f->worker->stats.dial_failures++;
 		flow_end(f, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
 	} else {
-		relay_begins(f);
 		flow_goto(f, FLOW_RELAY);
+		relay_begins(f);
 	}
 	flow_advance(f);
 }
 
 static enum step flow_route(struct tcp_flow *f)
 {
-	const struct target target = { .addr = f->destination };
+	const struct dial_request request = { .loop = &f->worker->loop,
+					      .target.addr = f->destination,
+					      .done = on_dialed,
+					      .owner = f };
 	enum flow_end bad = check_addresses(f);
 	const char *call;
 	int r;
@@ -124,7 +127,7 @@ static enum step flow_route(struct tcp_flow *f)
 	if (!f->outbound->dialer)
 		return flow_end(f, END_REJECTED);
 	flow_goto(f, FLOW_DIAL);
-	r = dial_start(&f->dial, f->outbound->dialer, &f->worker->loop, &target, on_dialed, f, &call);
+	r = dial_start(&f->dial, f->outbound->dialer, &request, &call);
 	if (r) {
 		log_dial_failed(f, r, call);
 		f->worker->stats.dial_failures++;

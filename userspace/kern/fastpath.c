@@ -35,7 +35,7 @@ static int failed(char *reason, const char *step, int err)
 		advice = "; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
 	else if (err == -ENOENT || err == -ESRCH)
 		advice = "; the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
-	else if (err == -EINVAL || err == -EOPNOTSUPP || err == -ENOTSUP)
+	else if (err == -EINVAL || err == -EOPNOTSUPP)
 		advice = "; the kernel lacks it (CONFIG_BPF_SYSCALL, CONFIG_BPF_STREAM_PARSER)";
 	snprintf(reason, FASTPATH_REASON_MAX, "%s: %s%s", step, strerror(-err), advice);
 	return err;

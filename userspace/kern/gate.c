@@ -116,13 +116,15 @@ static int bytes_acked(int fd, uint64_t *ret)
  * between the two calls is missed, never counted twice. */
 static int enqueued(int fd, uint64_t *ret)
 {
-	int unacked = 0, r = bytes_acked(fd, ret);
+	int unacked = 0, r;
+	uint64_t acked = 0;
 
+	r = bytes_acked(fd, &acked);
 	if (r)
 		return r;
 	if (ioctl(fd, SIOCOUTQ, &unacked) < 0)
 		return -errno;
-	*ret += (uint64_t)unacked;
+	*ret = acked + (uint64_t)unacked;
 	return 0;
 }
 
@@ -130,7 +132,7 @@ static int enqueued(int fd, uint64_t *ret)
 static int enqueued_exact(int fd, uint64_t *ret)
 {
 	for (int i = 0; i < STILL_TRIES; i++) {
-		uint64_t before, sum, after;
+		uint64_t before = 0, sum, after = 0;
 		int unacked = 0, r = bytes_acked(fd, &before);
 
 		if (r)
@@ -288,7 +290,7 @@ ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size)
 
 int64_t gate_backlog(const struct gate *gate, int side)
 {
-	uint64_t redirected = __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_ACQUIRE), now, due;
+	uint64_t redirected = __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_ACQUIRE), now = 0, due;
 	int peer = !side, r = enqueued(gate->fd[peer], &now);
 
 	if (r)

@@ -8,8 +8,8 @@
 
 #define POLL_FIRST_MS 1U
 #define POLL_LAST_MS  32U
-#define CAP_LEAST     (64U << 10)
-#define CAP_MOST      (1U << 20)
+#define CAP_LEAST     65536U
+#define CAP_MOST      1048576U
 #define SPLICE_BYTES_A_READ 16384U	/* below, copy is as fast and holds no pipe */
 #define SPLICE_READS 16U
 
@@ -68,12 +68,12 @@ void relay_start(struct relay *relay, struct relay_env *env, struct stream *clie
 	const struct relay_ops *ops = env->method == RELAY_SPLICE ? &relay_splice_ops : &relay_copy_ops;
 
 	*relay = (struct relay){ .env = env, .failed = -1, .poll_ms = POLL_FIRST_MS };
-	for (uint8_t side = 0; side < SIDES; side++)
+	for (int side = 0; side < SIDES; side++)
 		relay->pump[side] = (struct pump){ .ops = ops,
 						   .relay = relay,
 						   .from = side == CLIENT ? client : upstream,
 						   .to = side == CLIENT ? upstream : client,
-						   .side = side,
+						   .side = (uint8_t)side,
 						   .mask = LOOP_IO_ALL,
 						   .mark_ms = env->loop->now_ms };
 	timer_init(&relay->poll, on_poll);

@@ -15,7 +15,7 @@
 
 #define RELAY_TURN_BYTES (1U << 20)	/* a pump moves no more in one turn */
 #define RELAY_BULK_BYTES 512000U	/* beyond, a direction gets large buffers */
-#define RELAY_SCRATCH	 (8U * 65536U)
+#define RELAY_SCRATCH	 ((size_t)512 << 10)
 
 struct relay;
 
@@ -74,6 +74,7 @@ struct pump {
 	uint32_t spills;	/* sockmap: seen */
 	uint32_t clamp;		/* sockmap: the window to give back to @from, 0: it is not narrowed */
 	uint8_t polls;		/* sockmap: turns since it was narrowed for the gate to open again */
+	int64_t backlog;	/* sockmap: at the last look, while narrowed */
 	uint64_t resume_bytes;	/* sockmap: what user space has moved when it next tries that */
 	uint32_t mask;		/* sockmap: what the kernel reports of @from, see loop_io_mask() */
 	uint64_t mark_bytes, mark_ms;	/* where the rate is measured from */

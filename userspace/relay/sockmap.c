@@ -40,7 +40,7 @@ static void grow(struct pump *p, uint64_t redirected)
 
 	p->mark_bytes = total;
 	p->mark_ms = env->loop->now_ms;
-	if (size <= p->buffers / 2 || !mem_budget_take(&env->memory, 2 * size - p->buffers))
+	if (size <= p->buffers / 2 || !mem_budget_take(&env->memory, 2ULL * size - p->buffers))
 		return;
 	p->buffers = 2 * size;
 	gate_set_cap(p->relay->gate, p->side, size / 2, size / 2);
@@ -65,11 +65,11 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	struct relay_env *env = relay->env;
 	int fd[2] = { relay->pump[CLIENT].from->fd, relay->pump[UPSTREAM].from->fd }, r;
 
-	if (!mem_budget_take(&env->memory, 2 * env->first_cap))
+	if (!mem_budget_take(&env->memory, 2ULL * env->first_cap))
 		return -ENOBUFS;
 	r = gate_insert(&env->gates, fd, label, env->first_cap, relay, &relay->gate);
 	if (r) {
-		mem_budget_give(&env->memory, 2 * env->first_cap);
+		mem_budget_give(&env->memory, 2ULL * env->first_cap);
 		return r;
 	}
 	for (int side = 0; side < SIDES; side++) {
@@ -118,10 +118,14 @@ static int relieve(struct pump *p)
 	backlog = open ? gate_backlog(gate, p->side) : 0;
 	if (backlog < 0)
 		return relay_fail(p, p->to, (int)backlog);
-	if (open ? backlog <= gate_dir(gate, p->side)->cap / 4 : ++p->polls > RESUME_POLLS)
+	if (open ? backlog <= gate_dir(gate, p->side)->cap / 4 : ++p->polls > RESUME_POLLS) {
 		widen(p);
-	else
-		relay_poll(p->relay);
+		return 0;
+	}
+	if (backlog < p->backlog)	/* it drains: do not be late */
+		p->relay->poll_ms = 1;
+	p->backlog = backlog;
+	relay_poll(p->relay);
 	return 0;
 }
 

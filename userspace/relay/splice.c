@@ -52,29 +52,40 @@ static int fill_pipe(struct pump *p)
 	return (int)n;
 }
 
+/* What is left of the last turn: 1 gone, 0 the peer is full, -errno */
+static int flush(struct pump *p)
+{
+	uint32_t sent;
+
+	return p->held ? relay_flush_held(p, &sent) : drain_pipe(p);
+}
+
+static struct pipe *get_pipe(struct pump *p)
+{
+	if (p->from->io.have & EPOLLPRI)	/* splice() stops at urgent data for good */
+		p->ops = &relay_copy_ops;
+	else
+		p->pipe = pipe_get(&p->relay->env->pipes);
+	return p->pipe;
+}
+
 static int splice_run(struct pump *p)
 {
-	uint32_t moved = 0, sent;
+	uint32_t moved = 0;
 	int r;
 
 	while (moved < RELAY_TURN_BYTES) {
-		r = p->held ? relay_flush_held(p, &sent) : drain_pipe(p);
-
+		r = flush(p);
 		if (r <= 0)
 			return r;
 		if (p->eof || !(p->from->io.have & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 			return 0;
-		if (p->from->io.have & EPOLLPRI)	/* splice() stops at urgent data for good */
-			p->ops = &relay_copy_ops;
-		else
-			p->pipe = pipe_get(&p->relay->env->pipes);
-		if (!p->pipe)
+		if (!get_pipe(p))
 			return relay_copy_ops.run(p);
 		r = fill_pipe(p);
 		if (r <= 0) {
-			int drained = drain_pipe(p);	/* gives the empty pipe back */
-
-			return r < 0 ? r : drained < 0 ? drained : 0;
+			(void)drain_pipe(p);	/* gives the empty pipe back */
+			return r;
 		}
 		moved += (uint32_t)r;
 	}

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "common.h"
 
-#define MUTANTS   6000
+#define MUTANTS 3000
 #define CALLS_MAX 100000
 
 static bool armed, fail_once;
@@ -149,7 +149,7 @@ static size_t random_below(size_t bound)
 	random_state ^= random_state << 13;
 	random_state ^= random_state >> 7;
 	random_state ^= random_state << 17;
-	return (size_t)(random_state % bound);
+	return bound ? (size_t)(random_state % bound) : 0;
 }
 
 /* One step of damage to @text of *@len bytes in room for @room. */
