@@ -4,6 +4,11 @@
  * Invariant, per direction: a byte is redirected only if every earlier byte is in the peer's send queue
  * or on its way there through the same kernel queue, and user space writes a passed byte only after every
  * redirected one is in the send queue. The first half is kept here, the second in userspace/kern/gate.c.
+ *
+ * What the peer's send queue (SO_SNDBUF) has no room for is passed: it waits in the receive queue, where
+ * the window counts it. So nothing ever waits for long in the redirect worker's queue, which nobody counts
+ * and which bytes passed by the peer's own socket would have to wait behind.
+ *
  * The verdicts of one socket are serialised by its lock, so plain stores are enough.
  *
  * A dropped byte is lost for good, because it is acknowledged already. SK_DROP is returned only for
@@ -51,8 +56,12 @@ static void tell(const struct seam_dir *d, __u32 slot, __u32 kind)
 		__sync_fetch_and_add(&seam_events_lost, 1);
 }
 
-/* The write_seq of the socket in @slot: 0, or -1 when there is none. */
-static int write_seq_of(__u32 slot, __u32 *ret_seq)
+struct queue {
+	__u32 write_seq, sndbuf, used;
+};
+
+/* The send queue of the socket in @slot: 0, or -1 when there is none. */
+static int look_at(__u32 slot, struct queue *ret)
 {
 	struct bpf_sock *sk = bpf_map_lookup_elem(&seam_socks, &slot);
 	struct tcp_sock *tp;
@@ -60,8 +69,11 @@ static int write_seq_of(__u32 slot, __u32 *ret_seq)
 	if (!sk)
 		return -1;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp)
-		*ret_seq = tp->write_seq;
+	if (tp) {
+		ret->write_seq = tp->write_seq;
+		ret->sndbuf = tp->inet_conn.icsk_inet.sk.sk_sndbuf;
+		ret->used = tp->inet_conn.icsk_inet.sk.sk_wmem_queued;
+	}
 	bpf_sk_release(sk);
 	return tp ? 0 : -1;
 }
@@ -99,21 +111,6 @@ static int trim(struct __sk_buff *skb, struct seam_dir *d)
 	return seen ? -1 : 1;
 }
 
-/* Whether what this socket was given by its peer still waits for its own send queue: passed bytes would
- * wait behind it. Once a spill has drained, user space writes, and write_seq no longer tells. */
-static int own_queue_stuck(struct __sk_buff *skb, __u32 peer)
-{
-	struct seam_dir *back = bpf_map_lookup_elem(&seam_dirs, &peer);
-	struct bpf_sock *sk = skb->sk;
-	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-
-	if (!tp || !back || !back->redirected)
-		return 0;
-	if (back->gate != SEAM_GATE_OPEN && back->drained == back->spills)
-		return 0;
-	return (__s32)((__u32)back->redirected - (tp->write_seq - back->base)) > 0;
-}
-
 static int broken(struct seam_dir *d, __u32 me)
 {
 	if (d->gate != SEAM_GATE_BROKEN) {
@@ -126,9 +123,7 @@ static int broken(struct seam_dir *d, __u32 me)
 static int pass(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 {
 	d->passed += skb->len;
-	if (d->passed - d->written > SEAM_PASSED_MAX && own_queue_stuck(skb, SEAM_PEER(me)))
-		return broken(d, me);
-	return SK_PASS;
+	return d->passed - d->written > SEAM_PASSED_MAX ? broken(d, me) : SK_PASS;
 }
 
 static int redirect(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
@@ -141,50 +136,53 @@ static int redirect(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 	return bpf_sk_redirect_map(skb, &seam_socks, SEAM_PEER(me), 0);
 }
 
-/* Redirected bytes that wait for the peer's send queue, or fewer than the cap: it is looked at only when the
- * cap may be reached. */
-static __u32 waiting(struct seam_dir *d, __u32 me)
+/* Bytes for which the queue has room, beside those on their way to it, which may take a quarter more. */
+static __u32 room_in(const struct queue *queue, const struct seam_dir *d)
 {
-	__u32 seq;
+	__u32 coming = (__u32)d->redirected - (queue->write_seq - d->base);
+	__u32 used = queue->used + coming + coming / 4;
 
-	if ((__u32)d->redirected - d->queued > d->cap && !write_seq_of(SEAM_PEER(me), &seq))
-		d->queued = seq - d->base;
-	return (__u32)d->redirected - d->queued;
+	return used < queue->sndbuf ? queue->sndbuf - used : 0;
 }
 
-static int try_open(struct seam_dir *d, __u32 me)
+static int try_open(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 {
-	__u32 seq;
+	struct queue queue;
 
-	if (d->hold || d->passed != d->written || write_seq_of(SEAM_PEER(me), &seq))
+	if (d->hold || d->passed != d->written || look_at(SEAM_PEER(me), &queue))
 		return 0;
-	d->queued = (__u32)d->redirected;
-	d->base = seq - d->queued;
+	d->base = queue.write_seq - (__u32)d->redirected;
+	if (room_in(&queue, d) < skb->len)
+		return 0;
+	d->credit = 0;
 	d->gate = SEAM_GATE_OPEN;
 	return 1;
 }
 
-/* The gate is open. */
+/* The gate is open. The peer's queue is looked at each time an eighth of its room is used up. */
 static int go_on(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 {
-	__u32 bytes = waiting(d, me);
+	__u32 len = skb->len, room;
+	struct queue queue;
 
-	if (bytes <= d->cap)
+	if (d->credit >= len) {
+		d->credit -= len;
 		return redirect(skb, d, me);
-	if (!d->pressed) {
+	}
+	if (look_at(SEAM_PEER(me), &queue))
+		return broken(d, me);
+	room = room_in(&queue, d);
+	if (room < queue.sndbuf / 2 && !d->pressed) {
 		d->pressed = 1;
 		tell(d, me, SEAM_EVENT_PRESSURE);
 	}
-	if (bytes <= d->cap + d->slack)
-		return redirect(skb, d, me);
-	if (!own_queue_stuck(skb, SEAM_PEER(me))) {
+	if (room < len) {
 		d->gate = SEAM_GATE_SPILLED;
 		d->spills++;
 		tell(d, me, SEAM_EVENT_SPILL);
 		return pass(skb, d, me);
 	}
-	if (bytes > d->cap + d->slack + SEAM_HARD_EXTRA)
-		return broken(d, me);
+	d->credit = room / 8;
 	return redirect(skb, d, me);
 }
 
@@ -199,7 +197,7 @@ static int decide(struct __sk_buff *skb, struct seam_dir *d, __u32 me)
 		return news ? broken(d, me) : SK_DROP;
 	if (d->gate == SEAM_GATE_OPEN)
 		return go_on(skb, d, me);
-	if (d->gate == SEAM_GATE_LOCAL || !try_open(d, me))
+	if (d->gate == SEAM_GATE_LOCAL || !try_open(skb, d, me))
 		return pass(skb, d, me);
 	return redirect(skb, d, me);
 }

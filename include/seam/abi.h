@@ -18,7 +18,7 @@ enum seam_gate {
 	SEAM_GATE_NEW,		/* nothing was received since the pair was inserted */
 	SEAM_GATE_SHUT,		/* received bytes are passed to user space */
 	SEAM_GATE_OPEN,		/* received bytes are redirected to the peer's send queue */
-	SEAM_GATE_SPILLED,	/* shut again: the peer is slow */
+	SEAM_GATE_SPILLED,	/* shut again: the peer's send queue is full */
 	SEAM_GATE_LOCAL,	/* the client is on this host: its sends go to the peer directly (local.bpf.c) */
 	SEAM_GATE_BROKEN,	/* bytes were lost: user space has to reset the pair */
 };
@@ -29,7 +29,7 @@ struct seam_dir {
 	__u64 redirected;	/* bytes moved in the kernel */
 	__u64 passed;		/* bytes left to user space */
 	__u32 base;		/* peer's write_seq that stands for redirected == 0 */
-	__u32 queued;		/* redirected bytes known to be in the send queue, modulo 2^32 */
+	__u32 credit;		/* bytes that may be redirected before the peer's send queue is looked at */
 	__u32 next_seq;		/* sequence number of the next byte to come */
 	__u32 gate;		/* enum seam_gate */
 	__u32 spills;
@@ -37,13 +37,11 @@ struct seam_dir {
 
 	__u64 written;		/* passed bytes that are in the peer's send queue */
 	__u64 grow_at;		/* SEAM_EVENT_GROW once when redirected reaches it; the verdict makes it ~0 */
-	__u32 cap;		/* redirected bytes that may wait for the send queue before SEAM_EVENT_PRESSURE */
-	__u32 slack;		/* and as many more before the gate spills */
-	__u32 pressed;		/* the verdict has told of the pressure; user space clears it when it is over */
 	__u32 drained;		/* the spill after which everything redirected was sent */
 	__u32 hold;		/* 1 keeps the gate shut */
 	__u32 worker;		/* whose event ring */
-	__u32 pad2[6];
+	__u32 pressed;		/* the verdict has told of the pressure; user space clears it when it is over */
+	__u32 pad2[8];
 };
 
 /* Value of seam_flows, keyed by socket cookie: the verdict finds its slot here, people read the rest
@@ -63,7 +61,7 @@ struct seam_flow {
 enum seam_event_kind {
 	SEAM_EVENT_SPILL = 1,	/* the gate was shut */
 	SEAM_EVENT_GROW,	/* grow_at was reached */
-	SEAM_EVENT_PRESSURE,	/* the peer does not keep up: narrow the sender's window */
+	SEAM_EVENT_PRESSURE,	/* the peer's send queue is half full */
 	SEAM_EVENT_BROKEN,	/* the gate broke */
 };
 
@@ -72,11 +70,8 @@ struct seam_event {
 	__u32 kind;
 };
 
-/* Beyond its cap a direction that cannot spill (its own socket's send queue is stuck, and what is passed
- * would wait behind it) goes on for this many bytes, then it breaks. */
-#define SEAM_HARD_EXTRA (16U << 20)
-/* As many passed bytes may pile up behind such a stuck queue, where no receive window counts them. */
-#define SEAM_PASSED_MAX (64U << 20)
+/* So many passed bytes that nobody writes: no receive window counts them, something is stuck for good. */
+#define SEAM_PASSED_MAX (256U << 20)
 
 #ifndef __cplusplus
 _Static_assert(sizeof(struct seam_dir) == 128, "two cache lines");

@@ -47,6 +47,7 @@ def stand_still(pushes):
     while time.monotonic() - started < STALL or time.monotonic() - since < 0.5:
         total = sum(push.taken for push in pushes)
         for push in pushes:
+            check(not push.task.error, f"{push.task.error} after {push.taken / MIB:.1f} MiB")
             check(push.taken < PUSH_LIMIT, f"pushed {push.taken / MIB:.1f} MiB towards a reader that does not read")
         if total != last:
             last, since = total, time.monotonic()

@@ -59,7 +59,7 @@ def duplex(env, family, plan=whole_blocks, size=48 * MIB, late=0):
             check(flow[way]["kernel_bytes"] > 0, f"no byte went {way} in the kernel: {flow}")
     if flow:
         env.note(f"{flow['method']}: " + ", ".join(
-            f"{way} {flow[way]['kernel_bytes'] * 100 // flow[way]['bytes']} % in the kernel, {flow[way]['spills']} spills"
+            f"{way} {flow[way]['kernel_bytes'] * 100 // size} % in the kernel, {flow[way]['spills']} spills"
             for way in ("up", "down")))
 
 

@@ -267,8 +267,10 @@ static int search_value(struct search *s, struct cursor *c, const struct place *
 	int r = 0;
 
 	/* brackets that do not match may nest deeper than text_blank() saw */
-	if (s->depth == TEXT_DEPTH_MAX)
+	if (s->depth == TEXT_DEPTH_MAX) {
+		c->at = c->end;
 		return 0;
+	}
 	s->depth++;
 	if (eat(c, '{')) {
 		r = search_object(s, c, place);

@@ -43,19 +43,19 @@ struct schema_key {
 	enum section section;
 	const char *name;
 	enum key_type type;
+	enum section child;  /* of KEY_OBJECT and KEY_ARRAY */
 	size_t offset, size; /* of the field in the struct of its section, or SCHEMA_NO_FIELD */
 	const char *initial; /* default, as in the file but without quotes; NULL: none */
 	const char *initial_help; /* shown as default when it is worked out */
 	const char *min, *max;    /* numbers; for KEY_ARRAY of elements */
 	const char *const *words; /* KEY_ENUM* */
 	size_t word_count;
-	unsigned not_yet;   /* mask of words that this build knows and cannot do */
-	sa_family_t family; /* KEY_ADDRESS; AF_UNSPEC: both */
+	unsigned not_yet; /* mask of words that this build knows and cannot do */
+	unsigned only;    /* mask of the section's "type" words it belongs to; 0: all */
 	const char *(*check)(const char *text); /* KEY_STRING: what is wrong with it, or NULL */
-	enum section child;
 	size_t count_offset, element_size;
-	unsigned only;      /* mask of the section's "type" words it belongs to; 0: all */
 	const char *unless; /* a flag of the section that, when true, makes this key pointless */
+	sa_family_t family; /* KEY_ADDRESS; AF_UNSPEC: both */
 	bool required, inverted;
 	bool reload; /* takes effect without a restart */
 	const char *help;

@@ -228,7 +228,7 @@ static void drop_flows(struct gate *gate)
 			(void)bpf_map_delete_elem(gate->set->fastpath->flows_fd, &gate->cookie[side]);
 }
 
-int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, uint32_t cap,
+int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label,
 		void *owner, struct gate **ret)
 {
 	struct gate *gate = take(set);
@@ -239,9 +239,7 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 	*gate = (struct gate){ .set = set, .owner = owner, .fd = { fd[0], fd[1] } };
 	list_init(&gate->link);
 	for (int side = 0; side < 2 && !r; side++) {
-		*gate_dir(gate, side) = (struct seam_dir){
-			.cap = cap, .slack = cap, .grow_at = ~0ULL, .worker = set->worker
-		};
+		*gate_dir(gate, side) = (struct seam_dir){ .grow_at = ~0ULL, .worker = set->worker };
 		r = enqueued_exact(fd[side], &gate->enqueued_base[side]);
 	}
 	for (int side = 0; side < 2 && !r; side++)
@@ -274,6 +272,13 @@ bool gate_carries(const struct gate *gate, int side)
 	return gate_state(gate, side) == SEAM_GATE_OPEN;
 }
 
+uint64_t gate_unread(const struct gate *gate, int side)
+{
+	uint64_t passed = __atomic_load_n(&gate_dir(gate, side)->passed, __ATOMIC_ACQUIRE);
+
+	return passed > gate->received[side] ? passed - gate->received[side] : 0;
+}
+
 ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size)
 {
 	ssize_t n = recv(gate->fd[side], data, size, MSG_DONTWAIT);
@@ -283,35 +288,38 @@ ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size)
 	gate->received[side] += (uint64_t)n;
 	/* The end of the stream is seen at once, but passed bytes may still wait behind what the kernel has
 	 * to send on this socket. */
-	if (!n && size && gate->received[side] < __atomic_load_n(&gate_dir(gate, side)->passed, __ATOMIC_ACQUIRE))
-		return -EAGAIN;
-	return n;
+	return !n && size && gate_unread(gate, side) ? -EAGAIN : n;
 }
 
-int64_t gate_backlog(const struct gate *gate, int side)
+/* What the peer's send queue is to have been given in all. */
+static uint64_t due(const struct gate *gate, int side)
 {
-	uint64_t redirected = __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_ACQUIRE), now = 0, due;
-	int peer = !side, r = enqueued(gate->fd[peer], &now);
+	return gate->enqueued_base[!side] + gate->sent[!side] +
+	       __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_ACQUIRE);
+}
 
-	if (r)
-		return r;
-	due = gate->enqueued_base[peer] + gate->sent[peer] + redirected;
-	return now < due ? (int64_t)(due - now) : 0;
+int64_t gate_queued(const struct gate *gate, int side)
+{
+	uint64_t all = due(gate, side), acked = 0;
+	int r = bytes_acked(gate->fd[!side], &acked);
+
+	return r ? r : acked < all ? (int64_t)(all - acked) : 0;
 }
 
 int gate_drained(struct gate *gate, int side)
 {
 	struct seam_dir *dir = gate_dir(gate, side);
 	enum seam_gate state = gate_state(gate, side);
-	int64_t left;
+	uint64_t all = due(gate, side), now = 0;
+	int r;
 
 	if (!__atomic_load_n(&dir->redirected, __ATOMIC_ACQUIRE) || state == SEAM_GATE_LOCAL)
 		return 1;
 	if (state != SEAM_GATE_OPEN && dir->drained == dir->spills)	/* known since, and nothing came after */
 		return 1;
-	left = gate_backlog(gate, side);
-	if (left)
-		return left < 0 ? (int)left : 0;
+	r = enqueued(gate->fd[!side], &now);
+	if (r || now < all)
+		return r;
 	__atomic_store_n(&dir->drained, __atomic_load_n(&dir->spills, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
 	return 1;
 }
@@ -327,14 +335,6 @@ void gate_wrote(struct gate *gate, int side, uint32_t bytes)
 void gate_hold(struct gate *gate, int side)
 {
 	__atomic_store_n(&gate_dir(gate, side)->hold, 1, __ATOMIC_RELEASE);
-}
-
-void gate_set_cap(struct gate *gate, int side, uint32_t cap, uint32_t slack)
-{
-	struct seam_dir *dir = gate_dir(gate, side);
-
-	__atomic_store_n(&dir->cap, cap, __ATOMIC_RELAXED);
-	__atomic_store_n(&dir->slack, slack, __ATOMIC_RELAXED);
 }
 
 void gate_relieve(struct gate *gate, int side)

@@ -57,12 +57,12 @@ struct gate_label {
 	struct addr source, destination;
 };
 
-/* Puts both sockets, indexed client first, into the map. The gate starts shut, cap and slack @cap bytes.
+/* Puts both sockets, indexed client first, into the map. The gate starts shut.
  * -ENOSPC: no slot. -EAGAIN: a send queue would not hold still, try again later. Any other: the kernel
  * refuses these sockets (-EOPNOTSUPP: one is not ESTABLISHED, or has a ULP). After an error neither is in
  * the map. A pair of which only the second socket was refused counts as inserted, since taking the first
  * one out could lose bytes, and stays in user space for good. */
-int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, uint32_t cap,
+int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label,
 		void *owner, struct gate **ret);
 /* After close() of both sockets. */
 void gate_remove(struct gate *gate);
@@ -74,17 +74,16 @@ enum seam_gate gate_state(const struct gate *gate, int side);
 bool gate_carries(const struct gate *gate, int side);
 /* As recv() with MSG_DONTWAIT, but -errno; 0 only when every byte has come through. */
 ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size);
+/* Passed bytes that gate_recv() has not given yet. */
+uint64_t gate_unread(const struct gate *gate, int side);
+/* Bytes of this direction that the peer's host has not acknowledged yet; -errno. */
+int64_t gate_queued(const struct gate *gate, int side);
 /* 1: every redirected byte is in the peer's send queue; 0: not yet, and no event will tell; -errno. */
 int gate_drained(struct gate *gate, int side);
 /* @bytes that recv() gave are in the peer's send queue now. */
 void gate_wrote(struct gate *gate, int side, uint32_t bytes);
 /* From the next segment on user space carries this direction, for good. */
 void gate_hold(struct gate *gate, int side);
-/* Bytes that may wait in the kernel for the peer's send queue: @cap before the pressure is told, @slack
- * more before the gate spills. */
-void gate_set_cap(struct gate *gate, int side, uint32_t cap, uint32_t slack);
-/* How many do, at least 0; -errno. */
-int64_t gate_backlog(const struct gate *gate, int side);
 /* The pressure is over; the next one is told again. */
 void gate_relieve(struct gate *gate, int side);
 /* SEAM_EVENT_GROW once, when so many bytes were redirected. */

@@ -8,8 +8,8 @@
 
 #define POLL_FIRST_MS 1U
 #define POLL_LAST_MS  32U
-#define CAP_LEAST     65536U
-#define CAP_MOST      1048576U
+#define BUFFER_LEAST  65536U
+#define BUFFER_MOST   1048576U
 #define SPLICE_BYTES_A_READ 16384U	/* below, copy is as fast and holds no pipe */
 #define SPLICE_READS 16U
 
@@ -17,11 +17,11 @@ NAME_TABLE(relay_refusal_names, REFUSED_COUNT, "", "unfit", "no-slot", "memory-l
 	   "kernel-tainted", "too-many-spills");
 
 /* Half of the memory, divided by all directions: then every flow finds a place in the sockmap. */
-static uint32_t first_cap(uint64_t memory, uint32_t flows)
+static uint32_t first_buffer(uint64_t memory, uint32_t flows)
 {
 	uint64_t share = memory / 4 / (flows ? flows : 1);
 
-	return share < CAP_LEAST ? CAP_LEAST : share > CAP_MOST ? CAP_MOST : (uint32_t)share;
+	return share < BUFFER_LEAST ? BUFFER_LEAST : share > BUFFER_MOST ? BUFFER_MOST : (uint32_t)share;
 }
 
 int relay_env_init(struct relay_env *env, const struct config_relay *config, uint32_t workers,
@@ -32,7 +32,7 @@ int relay_env_init(struct relay_env *env, const struct config_relay *config, uin
 				   .enter_after = config->enter_after,
 				   .buffer_limit = config->buffer_limit,
 				   .memory.limit = config->memory_limit / workers,
-				   .first_cap = first_cap(config->memory_limit, flows),
+				   .first_buffer = first_buffer(config->memory_limit, flows),
 				   .gates_why = REFUSED_UNFIT,
 				   .wake = wake };
 	pipe_pool_init(&env->pipes);

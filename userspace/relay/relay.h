@@ -38,7 +38,7 @@ struct relay_env {
 	enum relay_method method;
 	uint32_t enter_after;
 	uint64_t buffer_limit;
-	uint32_t first_cap;		/* sockmap: bytes that may wait for a send queue at first */
+	uint32_t first_buffer;		/* sockmap: send buffer of a direction, until it is seen to need more */
 	struct mem_budget memory;	/* what relays may hold, in user space and in grown queues */
 	uint8_t *scratch;		/* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
@@ -46,7 +46,7 @@ struct relay_env {
 	bool gates_open;		/* new relays may enter the sockmap */
 	enum relay_refusal gates_why;	/* if not */
 	void (*wake)(struct relay *relay);	/* relay_run() is due; set by the owner of the relays */
-	uint64_t entered, pressed, spilled, broken, refused[REFUSED_COUNT];
+	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 };
 
 struct pump;
@@ -74,7 +74,7 @@ struct pump {
 	uint32_t spills;	/* sockmap: seen */
 	uint32_t clamp;		/* sockmap: the window to give back to @from, 0: it is not narrowed */
 	uint8_t polls;		/* sockmap: turns since it was narrowed for the gate to open again */
-	int64_t backlog;	/* sockmap: at the last look, while narrowed */
+	int64_t queued;		/* sockmap: at the last look, while narrowed */
 	uint64_t resume_bytes;	/* sockmap: what user space has moved when it next tries that */
 	uint32_t mask;		/* sockmap: what the kernel reports of @from, see loop_io_mask() */
 	uint64_t mark_bytes, mark_ms;	/* where the rate is measured from */

@@ -8,22 +8,23 @@
 #include "net/sock.h"
 #include "relay/relay.h"
 
-#define RATE_MS		10U		/* a redirect worker that finds the queue full waits for a jiffy */
+#define RATE_MS		8U		/* the redirect worker may have to wait that long for a processor */
 #define NARROW_LEAST	16384U		/* window of a sender that is to slow down */
 #define NARROW_SEGMENTS 4U
-#define RESUME_BYTES	(4ULL << 20)
-#define RESUME_POLLS	64U
+#define NEAR_RTT_US	5000U
+#define RESUME_BYTES	(8ULL << 20)
+#define RESUME_POLLS	4U
 #define GROW_STEP_MOST	(256ULL << 20)
 #define SPILLS_MOST	64U
 #define BYTES_A_SPILL	(128ULL << 10)	/* fewer are not worth the trouble */
 
-/* What the send queue, and before it the redirect worker's, should hold: a few jiffies of the present rate,
- * since the worker looks again after one and may have to wait for a processor, or a round trip. */
+/* What a send queue should hold at the present rate, in bytes a millisecond: a few milliseconds of it, or
+ * twice a round trip. */
 static uint32_t wanted_bytes(const struct pump *p, uint64_t rate)
 {
 	uint64_t want = rate * RATE_MS, trip = rate * 2 * sock_rtt_us(p->to->fd) / 1000;
 	uint64_t limit = p->relay->env->buffer_limit;
-	uint32_t size = p->relay->env->first_cap;
+	uint32_t size = p->relay->env->first_buffer;
 
 	if (trip > want)
 		want = trip;
@@ -32,20 +33,23 @@ static uint32_t wanted_bytes(const struct pump *p, uint64_t rate)
 	return size < limit ? size : (uint32_t)limit;
 }
 
-static void grow(struct pump *p, uint64_t redirected)
+/* From the budget, and only upwards: less than the kernel tuned it to would slow the flow down. */
+static void set_buffer(struct pump *p, uint32_t size)
 {
-	struct relay_env *env = p->relay->env;
-	uint64_t total = p->bytes + redirected, ms = env->loop->now_ms - p->mark_ms;
-	uint32_t size = wanted_bytes(p, (total - p->mark_bytes) / (ms ? ms : 1));
-
-	p->mark_bytes = total;
-	p->mark_ms = env->loop->now_ms;
-	if (size <= p->buffers / 2 || !mem_budget_take(&env->memory, 2ULL * size - p->buffers))
+	if (size <= p->buffers || !mem_budget_take(&p->relay->env->memory, size - p->buffers))
 		return;
-	p->buffers = 2 * size;
-	gate_set_cap(p->relay->gate, p->side, size / 2, size / 2);
+	p->buffers = size;
 	if (size > sock_send_buffer(p->to->fd))
 		(void)sock_set_send_buffer(p->to->fd, size);
+}
+
+static void grow(struct pump *p, uint64_t redirected)
+{
+	uint64_t total = p->bytes + redirected, ms = p->relay->env->loop->now_ms - p->mark_ms;
+
+	set_buffer(p, wanted_bytes(p, (total - p->mark_bytes) / (ms ? ms : 1)));
+	p->mark_bytes = total;
+	p->mark_ms = p->relay->env->loop->now_ms;
 }
 
 static void grow_and_rearm(struct pump *p)
@@ -65,17 +69,15 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	struct relay_env *env = relay->env;
 	int fd[2] = { relay->pump[CLIENT].from->fd, relay->pump[UPSTREAM].from->fd }, r;
 
-	if (!mem_budget_take(&env->memory, 2ULL * env->first_cap))
+	if (env->memory.limit - env->memory.used < 2ULL * env->first_buffer)
 		return -ENOBUFS;
-	r = gate_insert(&env->gates, fd, label, env->first_cap, relay, &relay->gate);
-	if (r) {
-		mem_budget_give(&env->memory, 2ULL * env->first_cap);
+	r = gate_insert(&env->gates, fd, label, relay, &relay->gate);
+	if (r)
 		return r;
-	}
 	for (int side = 0; side < SIDES; side++) {
 		struct pump *p = &relay->pump[side];
 
-		p->buffers = env->first_cap;
+		set_buffer(p, env->first_buffer);
 		p->from->io.have |= EPOLLIN;	/* recv() runs the verdict over what is queued */
 		if (p->bytes >= RELAY_BULK_BYTES)
 			grow_and_rearm(p);
@@ -85,13 +87,14 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	return 0;
 }
 
-/* The redirect worker falls behind: what is received is acknowledged at once, so the sender has to be slowed
- * by its window. Not to nothing, or it would have to probe before it finds the window open again. */
+/* The peer falls behind. What is redirected is acknowledged at once, so the sender has to be slowed by its
+ * window. Not to nothing, or it would have to probe before it finds the window open again; and only a near
+ * one, since the window has to grow again afterwards, by the round trip. */
 static void narrow(struct pump *p)
 {
 	uint32_t least = NARROW_SEGMENTS * sock_receive_mss(p->from->fd);
 
-	if (p->clamp)
+	if (p->clamp || sock_rtt_us(p->from->fd) > NEAR_RTT_US)
 		return;
 	p->clamp = sock_window_clamp(p->from->fd);
 	if (sock_set_window_clamp(p->from->fd, least > NARROW_LEAST ? least : NARROW_LEAST))
@@ -105,26 +108,26 @@ static void widen(struct pump *p)
 	gate_relieve(p->relay->gate, p->side);
 }
 
-/* The window is narrow: under pressure until the backlog is small; after a spill until the gate opens again,
- * which it can when user space has nothing in hand for the moment between two segments. 0, -errno */
+/* The window is narrow: under pressure until the peer's queue is short; after a spill until the gate opens
+ * again, which it does when a segment finds user space with nothing in hand. 0, -errno */
 static int relieve(struct pump *p)
 {
 	struct gate *gate = p->relay->gate;
 	bool open = gate_carries(gate, p->side);
-	int64_t backlog;
+	int64_t queued;
 
 	if (!p->clamp)
 		return 0;
-	backlog = open ? gate_backlog(gate, p->side) : 0;
-	if (backlog < 0)
-		return relay_fail(p, p->to, (int)backlog);
-	if (open ? backlog <= gate_dir(gate, p->side)->cap / 4 : ++p->polls > RESUME_POLLS) {
+	queued = open ? gate_queued(gate, p->side) : 0;
+	if (queued < 0)
+		return relay_fail(p, p->to, (int)queued);
+	if (open ? queued <= p->buffers / 4 : ++p->polls > RESUME_POLLS) {
 		widen(p);
 		return 0;
 	}
-	if (backlog < p->backlog)	/* it drains: do not be late */
+	if (!open || queued < p->queued)	/* do not be late */
 		p->relay->poll_ms = 1;
-	p->backlog = backlog;
+	p->queued = queued;
 	relay_poll(p->relay);
 	return 0;
 }
@@ -132,13 +135,14 @@ static int relieve(struct pump *p)
 /* User space has carried the direction for a while since the gate was shut: could the kernel again? */
 static void try_to_resume(struct pump *p)
 {
-	if (p->clamp || p->full || p->bytes < p->resume_bytes || gate_carries(p->relay->gate, p->side) ||
+	if (p->clamp || p->held || p->bytes < p->resume_bytes || gate_carries(p->relay->gate, p->side) ||
 	    gate_dir(p->relay->gate, p->side)->hold)
 		return;
 	p->resume_bytes = p->bytes + RESUME_BYTES;
 	p->polls = 0;
 	narrow(p);
-	relay_poll(p->relay);
+	if (p->clamp)
+		relay_poll(p->relay);
 }
 
 void relay_sockmap_event(struct gate *gate, int side, enum seam_event_kind kind)
@@ -150,8 +154,9 @@ void relay_sockmap_event(struct gate *gate, int side, enum seam_event_kind kind)
 		return;
 	}
 	if (kind == SEAM_EVENT_PRESSURE) {
-		relay->env->pressed++;
 		narrow(&relay->pump[side]);
+		if (!relay->pump[side].clamp)
+			return;
 	}
 	relay->env->wake(relay);
 }
@@ -178,9 +183,9 @@ static void count_spills(struct pump *p)
 
 	if (spills == p->spills)
 		return;
-	p->resume_bytes = p->bytes;
 	relay->env->spilled += spills - p->spills;
 	p->spills = spills;
+	p->resume_bytes = p->bytes;
 	if (spills >= SPILLS_MOST && relay_kernel_bytes(relay, p->side) / spills < BYTES_A_SPILL) {
 		gate_hold(relay->gate, p->side);
 		relay->refused = REFUSED_SPILLS;
@@ -258,11 +263,6 @@ static int carry(struct pump *p)
 			return r < 0 ? r : 0;
 		if (!(p->from->io.have & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 			return 0;
-		if (gate_state(p->relay->gate, p->side) == SEAM_GATE_SPILLED) {
-			r = drained(p);		/* until then it waits where the window counts it */
-			if (r <= 0)
-				return r;
-		}
 		r = receive(p);
 		if (r <= 0)
 			return r;

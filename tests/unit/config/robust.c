@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "common.h"
 
-#define MUTANTS 3000
+#define MUTANTS   3000
 #define CALLS_MAX 100000
 
 static bool armed, fail_once;

@@ -1,0 +1,392 @@
+#include "relay/selftest.h"
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include "base/clock.h"
+#include "base/names.h"
+
+#define STREAM_BYTES (4U << 20)
+#define SOME_BYTES   65536U
+#define SMALL_CHUNK  1000U
+#define PING_PONGS   500
+#define RACES	     100
+#define RACERS	     10			/* at a time */
+#define TINY_BUFFER  16384		/* the kernel makes it twice as much */
+#define STALL_QUIET_MS 12
+/* A stalled reader: what may be waiting in three pairs of tiny buffers, the gate's first cap and the segment
+ * that was over it, with room for their overhead. Without the gate all of STALL_BYTES would. */
+#define STALL_LIMIT (384U << 10)
+#define STALL_BYTES (1U << 20)
+
+struct case_ops {
+	const char *name;
+	int (*run)(struct pair *pair, int side);	/* 0, or what pair_fail() returns */
+	int side;					/* whose bytes, or whose end, it is about */
+	uint32_t enter_after;
+};
+
+static int stream_one_way(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send(pair, side, STREAM_BYTES);
+	if (!r)
+		r = pair_check_kernel(pair, side);
+	return r ? r : pair_finish(pair);
+}
+
+static int stream_both_ways(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, STREAM_BYTES / 4);
+	return r ? r : pair_end_well(pair);
+}
+
+/* Segments that wait in both sockets when they are inserted, and nothing after them that would push. */
+static int early_bytes(struct pair *pair, int side)
+{
+	int r = pair_open(pair, 0);
+
+	for (side = 0; side < SIDES && !r; side++) {
+		pair->way[side].total = SOME_BYTES / 2;
+		pair->way[side].chunk = SMALL_CHUNK;
+	}
+	while (!r && (pair->way[CLIENT].sent < SOME_BYTES / 2 || pair->way[UPSTREAM].sent < SOME_BYTES / 2))
+		r = pair_turn(pair);
+	if (r)
+		return r;
+	pair_start(pair);
+	r = pair_exchange(pair);
+	if (!r)
+		r = pair_send_both(pair, SOME_BYTES);
+	return r ? r : pair_end_well(pair);
+}
+
+/* Inserted in the middle of a stream, by enter_after. */
+static int late_entry(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, STREAM_BYTES / 4);
+	return r ? r : pair_end_well(pair);
+}
+
+static int ping_pong(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	for (int i = 0; i < PING_PONGS && !r; i++) {
+		r = pair_send(pair, CLIENT, 1);
+		if (!r)
+			r = pair_send(pair, UPSTREAM, 1);
+	}
+	return r ? r : pair_end_well(pair);
+}
+
+static int stalled_reader(struct pair *pair, int side)
+{
+	struct pair_way *way = &pair->way[side];
+	uint64_t before;
+	int r = pair_open(pair, TINY_BUFFER);
+
+	if (r)
+		return r;
+	pair_start(pair);
+	way->total = STALL_BYTES;
+	way->stalled = true;
+	r = pair_block(pair, side, STALL_QUIET_MS);
+	if (!r && way->sent > STALL_LIMIT)
+		r = pair_fail(pair->rig, "%llu bytes were taken for a reader that stood still",
+			      (unsigned long long)way->sent);
+	way->total = way->sent + SOME_BYTES;
+	way->stalled = false;
+	if (!r)
+		r = pair_exchange(pair);
+	before = pair_kernel_bytes(pair, side);
+	if (!r)
+		r = pair_send(pair, side, SOME_BYTES);
+	if (!r && pair_kernel_bytes(pair, side) == before)
+		r = pair_fail(pair->rig, "nothing was redirected after the reader went on");
+	return r ? r : pair_finish(pair);
+}
+
+/* What is passed would wait behind what the kernel has for the same socket: it goes on redirecting. */
+static int stalled_readers(struct pair *pair, int side)
+{
+	int r = pair_open(pair, TINY_BUFFER);
+
+	if (r)
+		return r;
+	pair_start(pair);
+	for (side = 0; side < SIDES; side++) {
+		pair->way[side].total = STALL_LIMIT;
+		pair->way[side].stalled = pair->way[side].fin = true;
+	}
+	r = pair_block(pair, CLIENT, STALL_QUIET_MS);
+	pair->way[CLIENT].stalled = pair->way[UPSTREAM].stalled = false;
+	if (!r)
+		r = pair_exchange(pair);
+	return r ? r : pair_end_well(pair);
+}
+
+static int half_close(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, SOME_BYTES);
+	pair->way[side].fin = true;
+	if (!r)
+		r = pair_send(pair, side, SOME_BYTES);
+	if (!r)
+		r = pair_send(pair, !side, 4 * SOME_BYTES);
+	return r ? r : pair_end_well(pair);
+}
+
+/* Redirected, an empty FIN would break the peer's socket (EPIPE). */
+static int bare_fin(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	pair->way[side].fin = true;
+	if (!r)
+		r = pair_exchange(pair);
+	if (!r)
+		r = pair_send(pair, !side, SOME_BYTES);
+	if (!r)
+		r = pair_check_kernel(pair, !side);
+	return r ? r : pair_finish(pair);
+}
+
+static int fin_with_data(struct pair *pair, int side)
+{
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, SMALL_CHUNK);
+	pair->way[side].fin = pair->way[side].fin_joined = true;
+	if (!r)
+		r = pair_send(pair, side, SMALL_CHUNK);
+	if (!r)
+		r = pair_send(pair, !side, SMALL_CHUNK);
+	return r ? r : pair_end_well(pair);
+}
+
+static int reset_by(struct pair *pair, int side)
+{
+	const struct pair_way *way = &pair->way[side];
+	int r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, SOME_BYTES);
+	if (r)
+		return r;
+	pair_end_close(pair, side, true);
+	while (!r && (pair->started || !way->receive_error))
+		r = pair_turn(pair);		/* a FIN fails there */
+	if (r)
+		return r;
+	if (way->receive_error != -ECONNRESET)
+		return pair_fail(pair->rig, "the other end was told \"%s\"", strerror(-way->receive_error));
+	return pair_check_kernel(pair, side);
+}
+
+/* User space has read in part, and relayed, a segment that waits. */
+static int half_read_segment(struct pair *pair, int side)
+{
+	char head[10];
+	int r = pair_open(pair, 0);
+
+	pair->way[side].total = SMALL_CHUNK;
+	while (!r && recv(pair->side[side].fd, head, sizeof(head), MSG_PEEK) < 0)
+		r = pair_turn(pair);
+	if (r)
+		return r;
+	if (recv(pair->side[side].fd, head, sizeof(head), 0) != sizeof(head) ||
+	    send(pair->side[!side].fd, head, sizeof(head), MSG_NOSIGNAL) != sizeof(head))
+		return pair_fail(pair->rig, "relaying 10 bytes by hand: %s", strerror(errno));
+	pair->by_hand[side] = sizeof(head);
+	pair_start(pair);
+	r = pair_exchange(pair);
+	if (!r)
+		r = pair_send_both(pair, SOME_BYTES);
+	return r ? r : pair_end_well(pair);
+}
+
+static int overlap(struct pair *pair, int side)
+{
+	static const int one = 1;
+	int unacked = 1, r = pair_begin(pair);
+
+	if (!r)
+		r = pair_send_both(pair, SMALL_CHUNK);
+	/* else the acknowledgement may be delayed by 40 ms, and find no socket there */
+	(void)setsockopt(pair->side[side].fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+	while (!r && !ioctl(pair->end[side].fd, SIOCOUTQ, &unacked) && unacked)
+		r = pair_turn(pair);
+	if (r)
+		return r;
+	r = pair_end_rewind(pair, side, SMALL_CHUNK / 2);
+	if (r == -EPERM || r == -ENOPROTOOPT)
+		return pair_finish(pair);
+	if (r)
+		return pair_fail(pair->rig, "going back by TCP_REPAIR: %s", strerror(-r));
+	r = pair_send(pair, side, SMALL_CHUNK / 2);
+	if (!r)
+		r = pair_send_both(pair, SOME_BYTES);
+	return r ? r : pair_end_well(pair);
+}
+
+static uint32_t draw(uint32_t *state, uint32_t below)
+{
+	*state = *state * 1664525U + 1013904223U;	/* the same races at every start */
+	return (uint32_t)(((uint64_t)*state * below) >> 32);
+}
+
+static int turns(struct pair *pair, uint32_t count)
+{
+	int r = 0;
+
+	while (count-- && !r)
+		r = pair_turn(pair);
+	return r;
+}
+
+static int race_begins(struct pair *pair, uint32_t *state)
+{
+	for (int side = 0; side < SIDES; side++) {
+		pair->way[side].total = draw(state, 2 * SOME_BYTES);
+		pair->way[side].chunk = draw(state, 4) ? 0 : SMALL_CHUNK;
+	}
+	return turns(pair, draw(state, 3));
+}
+
+static int race_ends(struct pair *pair)
+{
+	int r = 0;
+
+	while (!r && pair->started)
+		r = pair_turn(pair);
+	return r;
+}
+
+/* FIN, or RST, of one end and then of the other, while bytes are under way: only prefixes may arrive, and
+ * a FIN only behind all of them. */
+static int race(struct pair pairs[RACERS], uint32_t *state)
+{
+	int first[RACERS], r = 0;
+
+	for (int i = 0; i < RACERS && !r; i++) {
+		first[i] = (int)draw(state, SIDES);
+		r = pair_begin(&pairs[i]);
+		if (!r)
+			r = race_begins(&pairs[i], state);
+	}
+	for (int i = 0; i < RACERS && !r; i++) {
+		pair_end_close(&pairs[i], first[i], draw(state, 2));
+		r = turns(&pairs[i], draw(state, 3));
+	}
+	for (int i = 0; i < RACERS && !r; i++)
+		pair_end_close(&pairs[i], !first[i], draw(state, 2));
+	for (int i = 0; i < RACERS && !r; i++)
+		r = race_ends(&pairs[i]);
+	return r;
+}
+
+static int close_races(struct pair *pair, int side)
+{
+	uint32_t state = 1;
+	int r = 0;
+
+	for (int round = 0; round < RACES / RACERS && !r; round++) {
+		struct pair pairs[RACERS];
+
+		for (int i = 0; i < RACERS; i++)
+			pair_init(&pairs[i], pair->rig);
+		r = race(pairs, &state);
+		for (int i = 0; i < RACERS; i++)
+			pair_close(&pairs[i]);
+		if (!r)
+			r = pair_rig_check(pair->rig);
+	}
+	return r;
+}
+
+static const struct case_ops all_cases[] = {
+	{ "stream-up", stream_one_way, CLIENT, 0 },
+	{ "stream-down", stream_one_way, UPSTREAM, 0 },
+	{ "stream-both-ways", stream_both_ways, 0, 0 },
+	{ "early-bytes", early_bytes, 0, 0 },
+	{ "late-entry", late_entry, 0, 16 },
+	{ "ping-pong", ping_pong, 0, 0 },
+	{ "stalled-server", stalled_reader, CLIENT, 0 },
+	{ "stalled-client", stalled_reader, UPSTREAM, 0 },
+	{ "stalled-both", stalled_readers, 0, 0 },
+	{ "half-close-client", half_close, CLIENT, 0 },
+	{ "half-close-server", half_close, UPSTREAM, 0 },
+	{ "bare-fin-client", bare_fin, CLIENT, 0 },
+	{ "bare-fin-server", bare_fin, UPSTREAM, 0 },
+	{ "fin-with-data-client", fin_with_data, CLIENT, 0 },
+	{ "fin-with-data-server", fin_with_data, UPSTREAM, 0 },
+	{ "reset-by-client", reset_by, CLIENT, 0 },
+	{ "reset-by-server", reset_by, UPSTREAM, 0 },
+	{ "half-read-segment-up", half_read_segment, CLIENT, 0 },
+	{ "half-read-segment-down", half_read_segment, UPSTREAM, 0 },
+	{ "overlap-up", overlap, CLIENT, 0 },
+	{ "overlap-down", overlap, UPSTREAM, 0 },
+	{ "close-races", close_races, 0, 0 },
+};
+_Static_assert(ARRAY_SIZE(all_cases) <= SELFTEST_CASES_MAX, "room for the results");
+
+static void run_case(struct pair_rig *rig, const struct case_ops *ops, struct selftest_case *ret)
+{
+	uint64_t start = clock_ns();
+	struct pair pair;
+	int r, left;
+
+	rig->why[0] = 0;
+	if (clock_ms() > rig->deadline_ms) {
+		*ret = (struct selftest_case){ .name = ops->name, .why = "not run: no time was left" };
+		return;
+	}
+	rig->env.enter_after = ops->enter_after;
+	pair_init(&pair, rig);
+	r = ops->run(&pair, ops->side);
+	pair_close(&pair);
+	left = pair_rig_check(rig);
+	*ret = (struct selftest_case){ .name = ops->name, .passed = !r && !left };
+	snprintf(ret->why, sizeof(ret->why), "%s", rig->why);
+	ret->us = (uint32_t)((clock_ns() - start) / 1000);
+}
+
+int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count, char *reason)
+{
+	struct pair_rig rig;
+	const char *step;
+	int r = pair_rig_init(&rig, RELAY_SOCKMAP, fastpath, &step), result = 0;
+
+	*ret_count = 0;
+	if (r) {
+		snprintf(reason, FASTPATH_REASON_MAX, "the self-test cannot be run: %s: %s", step, strerror(-r));
+		return r;
+	}
+	rig.deadline_ms = rig.loop.now_ms + SELFTEST_LIMIT_MS;
+	for (size_t i = 0; i < ARRAY_SIZE(all_cases); i++) {
+		run_case(&rig, &all_cases[i], &cases[i]);
+		if (cases[i].passed || result)
+			continue;
+		result = -EIO;
+		snprintf(reason, FASTPATH_REASON_MAX, "self-test %s: %s", cases[i].name, cases[i].why);
+	}
+	*ret_count = ARRAY_SIZE(all_cases);
+	pair_rig_deinit(&rig);
+	return result;
+}
