@@ -21,14 +21,15 @@
 #include "lib/maps.h"
 #include "lib/tcp.h"
 
-#define TRIM_STEP 0xfffU	/* bpf_skb_adjust_room() takes away no more at once */
-#define TRIM_STEPS 160		/* 640 KiB: segments that TCP coalesced in the receive queue are that large */
+#define TRIM_STEP 0xfffU /* bpf_skb_adjust_room() takes away no more at once */
+#define TRIM_STEPS \
+	160 /* 640 KiB: segments that TCP coalesced in the receive queue are that large */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);		/* socket cookie */
+	__type(key, __u64); /* socket cookie */
 	__type(value, struct seam_flow);
 } seam_flows SEC(".maps");
 
@@ -40,11 +41,11 @@ struct ring {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, SEAM_WORKERS_MAX);
-	__type(key, __u32);		/* worker */
+	__type(key, __u32); /* worker */
 	__array(values, struct ring);
 } seam_events SEC(".maps");
 
-__u64 seam_events_lost = 0;		/* a ring was full: user space looks at every slot then */
+__u64 seam_events_lost = 0; /* a ring was full: user space looks at every slot then */
 
 static void tell(const struct seam_dir *d, __u32 slot, __u32 kind)
 {
@@ -210,7 +211,7 @@ int seam_verdict(struct __sk_buff *skb)
 	struct seam_dir *d;
 	__u32 me;
 
-	if (!skb->len)		/* a bare FIN; redirected it would break the peer (EPIPE) */
+	if (!skb->len) /* a bare FIN; redirected it would break the peer (EPIPE) */
 		return SK_DROP;
 	flow = bpf_map_lookup_elem(&seam_flows, &cookie);
 	if (!flow)

@@ -18,15 +18,15 @@ static inline void cleanup_free(void *ptr)
 #define defer_free  __attribute__((cleanup(cleanup_free)))
 
 /* Moves a descriptor or a pointer out of a variable that would close or free it. */
-#define TAKE_FD(fd) \
-	({ \
+#define TAKE_FD(fd)                \
+	({                         \
 		int taken_ = (fd); \
-		(fd) = -1; \
-		taken_; \
+		(fd) = -1;         \
+		taken_;            \
 	})
-#define TAKE_PTR(ptr) \
-	({ \
+#define TAKE_PTR(ptr)                           \
+	({                                      \
 		__typeof__(ptr) taken_ = (ptr); \
-		(ptr) = NULL; \
-		taken_; \
+		(ptr) = NULL;                   \
+		taken_;                         \
 	})

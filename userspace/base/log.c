@@ -44,8 +44,8 @@ static int put_prefix(char *line, size_t size, enum log_level level, const char 
 		return snprintf(line, size, "<%d>%s: ", priority[level], module);
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
-	return snprintf(line, size, "%02d:%02d:%02d.%03ld %s %s: ", tm.tm_hour, tm.tm_min, tm.tm_sec,
-			now.tv_nsec / 1000000, log_level_names[level], module);
+	return snprintf(line, size, "%02d:%02d:%02d.%03ld %s %s: ", tm.tm_hour, tm.tm_min,
+			tm.tm_sec, now.tv_nsec / 1000000, log_level_names[level], module);
 }
 
 void log_vwrite(enum log_level level, const char *module, const char *format, va_list args)
@@ -59,12 +59,13 @@ void log_vwrite(enum log_level level, const char *module, const char *format, va
 		used = sizeof(line) - 2;
 	while (used && line[used - 1] == '\n')
 		used--;
-	for (int i = 0; i < used; i++)	/* no outsider's byte may start a new line or colour a terminal */
+	for (int i = 0; i < used;
+	     i++) /* no outsider's byte may start a new line or colour a terminal */
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[used++] = '\n';
 	if (write(STDERR_FILENO, line, (size_t)used) < 0)
-		return;		/* nowhere left to say it */
+		return; /* nowhere left to say it */
 }
 
 void log_write(enum log_level level, const char *module, const char *format, ...)

@@ -10,7 +10,7 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_LEVEL_COUNT };
 extern const char *const log_level_names[LOG_LEVEL_COUNT];
 
-extern enum log_level log_threshold;	/* read without a lock: a stale value costs a line */
+extern enum log_level log_threshold; /* read without a lock: a stale value costs a line */
 
 void log_set_level(enum log_level level);
 __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const char *module,
@@ -29,9 +29,9 @@ static inline bool log_enabled(enum log_level level)
 	return level <= log_threshold;
 }
 
-#define log_at(level, module, ...) \
-	do { \
-		if (log_enabled(level)) \
+#define log_at(level, module, ...)                             \
+	do {                                                   \
+		if (log_enabled(level))                        \
 			log_write(level, module, __VA_ARGS__); \
 	} while (0)
 #define log_error(module, ...) log_at(LOG_ERROR, module, __VA_ARGS__)

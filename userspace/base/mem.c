@@ -53,7 +53,7 @@ static bool add_chunk(struct mem_pool *pool)
 	return true;
 }
 
-#ifdef HAS_ASAN		/* one allocation an object, so that a use after free is seen */
+#ifdef HAS_ASAN /* one allocation an object, so that a use after free is seen */
 void *mem_pool_get(struct mem_pool *pool)
 {
 	(void)add_chunk;

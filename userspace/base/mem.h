@@ -8,14 +8,14 @@
  * last first. */
 struct mem_pool {
 	size_t size;
-	size_t used;		/* objects handed out */
+	size_t used; /* objects handed out */
 	void *free;
 	void *chunks;
 };
 
 void mem_pool_init(struct mem_pool *pool, size_t object_size);
-void mem_pool_deinit(struct mem_pool *pool);	/* every object is back */
-void *mem_pool_get(struct mem_pool *pool);	/* zeroed; NULL: out of memory */
+void mem_pool_deinit(struct mem_pool *pool); /* every object is back */
+void *mem_pool_get(struct mem_pool *pool);   /* zeroed; NULL: out of memory */
 void mem_pool_put(struct mem_pool *pool, void *object);
 
 struct mem_budget {

@@ -4,7 +4,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
-#define NAME_TABLE(table, count, ...) \
+#define NAME_TABLE(table, count, ...)                \
 	const char *const table[] = { __VA_ARGS__ }; \
 	_Static_assert(ARRAY_SIZE(table) == (count), #table " and its enum differ")
 

@@ -24,7 +24,7 @@ struct app {
 	unsigned long taint;
 	struct flow_config *flow_config;
 	struct fastpath *fastpath;
-	char sockmap_reason[FASTPATH_REASON_MAX];	/* why it is not used; "": it is */
+	char sockmap_reason[FASTPATH_REASON_MAX]; /* why it is not used; "": it is */
 	struct worker *workers;
 	unsigned workers_made, workers_left;
 	struct ctl_server *ctl;
@@ -38,7 +38,7 @@ struct note {
 	struct worker *worker;
 };
 
-static struct app *the_app;	/* for callbacks that carry a worker only */
+static struct app *the_app; /* for callbacks that carry a worker only */
 
 static void tell_workers(struct app *app, post_fn *fn)
 {
@@ -67,7 +67,7 @@ static void on_worker_drained(struct worker *worker)
 	struct note *note = malloc(sizeof(*note));
 
 	if (!note)
-		return;		/* the drain timer ends it */
+		return; /* the drain timer ends it */
 	*note = (struct note){ .app = the_app, .worker = worker };
 	post_send(&the_app->post, &note->post, on_worker_drained_main);
 }
@@ -124,7 +124,9 @@ static void on_taint_timer(struct timer *timer)
 	unsigned long taint = kernel_taint();
 
 	if (taint & ~app->taint) {
-		log_error("daemon", "the kernel became tainted (%#lx): new flows stay out of the sockmap", taint);
+		log_error("daemon",
+			  "the kernel became tainted (%#lx): new flows stay out of the sockmap",
+			  taint);
 		tell_workers(app, close_gates);
 		return;
 	}
@@ -139,12 +141,14 @@ static int open_fastpath(struct app *app)
 	int r;
 
 	if (relay->method == RELAY_SPLICE || relay->method == RELAY_COPY) {
-		snprintf(reason, FASTPATH_REASON_MAX, "relay.method is %s", relay_method_names[relay->method]);
+		snprintf(reason, FASTPATH_REASON_MAX, "relay.method is %s",
+			 relay_method_names[relay->method]);
 		return 0;
 	}
 	if (!relay->force && !kernel_sockmap_fit(reason, FASTPATH_REASON_MAX))
 		return -EOPNOTSUPP;
-	r = fastpath_load(&app->fastpath, app->config->limits.max_flows, app->config->workers, reason);
+	r = fastpath_load(&app->fastpath, app->config->limits.max_flows, app->config->workers,
+			  reason);
 	if (r)
 		return r;
 	if (fastpath_pin(app->fastpath, pins))
@@ -157,14 +161,16 @@ static int choose_method(struct app *app)
 	int r = open_fastpath(app);
 
 	if (r && app->config->relay.method == RELAY_SOCKMAP) {
-		log_error("daemon", "relay.method sockmap is not possible: %s", app->sockmap_reason);
+		log_error("daemon", "relay.method sockmap is not possible: %s",
+			  app->sockmap_reason);
 		return r;
 	}
 	if (app->fastpath)
 		log_info("daemon", "relay: sockmap");
 	else
 		log_info("daemon", "relay: %s; no sockmap: %s",
-			 app->config->relay.method == RELAY_COPY ? "copy" : "splice", app->sockmap_reason);
+			 app->config->relay.method == RELAY_COPY ? "copy" : "splice",
+			 app->sockmap_reason);
 	return 0;
 }
 
@@ -179,7 +185,8 @@ static int start_workers(struct app *app)
 		return -ENOMEM;
 	for (unsigned i = 0; i < count; i++) {
 		app->workers_made = i + 1;
-		r = worker_init(&app->workers[i], i, app->flow_config, app->fastpath, REFUSED_UNFIT, reason);
+		r = worker_init(&app->workers[i], i, app->flow_config, app->fastpath, REFUSED_UNFIT,
+				reason);
 		if (r) {
 			log_error("daemon", "%s", reason);
 			return r;
@@ -234,7 +241,9 @@ static int start(struct app *app)
 	if (!config->workers) {
 		long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-		config->workers = cores < 1 ? 1 : cores > SEAM_WORKERS_MAX ? SEAM_WORKERS_MAX : (uint32_t)cores;
+		config->workers = cores < 1                  ? 1
+				  : cores > SEAM_WORKERS_MAX ? SEAM_WORKERS_MAX
+							     : (uint32_t)cores;
 	}
 	config->limits.max_flows = limits_flows(config->limits.max_flows);
 	r = start_loop(app);

@@ -75,8 +75,10 @@ static const struct command {
 	int (*run)(const struct options *options);
 } commands[] = {
 	{ "run", "carry traffic, in the foreground, until SIGTERM", cmd_run },
-	{ "check", "read the configuration and report everything that is wrong with it", cmd_check },
-	{ "schema", "print every key of the configuration with its type, default and meaning", cmd_schema },
+	{ "check", "read the configuration and report everything that is wrong with it",
+	  cmd_check },
+	{ "schema", "print every key of the configuration with its type, default and meaning",
+	  cmd_schema },
 	{ "version", "print the version", cmd_version },
 };
 

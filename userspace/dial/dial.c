@@ -32,8 +32,10 @@ void dial_cancel(struct dial *dial, bool reset)
 
 void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io)
 {
-	const struct dial_result result = { .err = err, .call = err ? call : NULL, .io = err ? NULL : io };
+	const struct dial_result result = { .err = err,
+					    .call = err ? call : NULL,
+					    .io = err ? NULL : io };
 
 	dial->request.done(dial->request.owner, &result);
-	dial_cancel(dial, true);	/* closes what was not taken */
+	dial_cancel(dial, true); /* closes what was not taken */
 }

@@ -16,9 +16,9 @@ struct target {
 
 /* What a dial came to. */
 struct dial_result {
-	int err;		/* 0 or -errno; -ETIMEDOUT after connect_timeout as well */
-	const char *call;	/* what failed, "connect" or the option that was refused; NULL if none */
-	struct loop_io *io;	/* connected, registered and the receiver's to move; NULL if failed */
+	int err;          /* 0 or -errno; -ETIMEDOUT after connect_timeout as well */
+	const char *call; /* what failed, "connect" or the option that was refused; NULL if none */
+	struct loop_io *io; /* connected, registered and the receiver's to move; NULL if failed */
 };
 
 struct dial;
@@ -26,7 +26,7 @@ typedef void dial_done_fn(void *owner, const struct dial_result *result);
 
 struct dialer_ops {
 	const char *name;
-	size_t dial_size;			/* of an attempt's state, struct dial first */
+	size_t dial_size; /* of an attempt's state, struct dial first */
 	/* 0; or -errno, nothing is held, and dial->call says what failed. */
 	int (*start)(struct dial *dial);
 	/* Drops whatever start() took; with @reset by RST, for a connection that may just have been made. */
@@ -41,7 +41,7 @@ struct dial_request {
 	struct loop *loop;
 	struct target target;
 	dial_done_fn *done;
-	void *owner;		/* for @done */
+	void *owner; /* for @done */
 };
 
 struct dial {
@@ -54,7 +54,7 @@ struct dial {
  * runs. On -errno nothing was started and *@ret_call names what was refused. */
 int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial_request *request,
 	       const char **ret_call);
-void dial_cancel(struct dial *dial, bool reset);	/* NULL is fine */
+void dial_cancel(struct dial *dial, bool reset); /* NULL is fine */
 
 /* For dialers: ends the attempt. On success @io is moved from by the receiver, and closed if it is not. */
 void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io);
@@ -62,4 +62,4 @@ void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *i
 /* An outbound's dialer, with its own copy of the options it needs; of a `block` outbound it is NULL.
  * 0 or -ENOMEM. */
 int dialer_build(const struct config_outbound *config, struct dialer **ret);
-void dialer_free(struct dialer *dialer);	/* NULL is fine */
+void dialer_free(struct dialer *dialer); /* NULL is fine */

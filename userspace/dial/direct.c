@@ -6,7 +6,7 @@
 
 struct direct_dial {
 	struct dial base;
-	struct loop_io io;	/* owns the socket */
+	struct loop_io io; /* owns the socket */
 	struct timer timeout;
 };
 
@@ -39,7 +39,8 @@ static void on_timeout(struct timer *timer)
 /* In the order of the reasons: what decides the route comes first, the mark before the first packet. */
 static int set_options(const struct direct_dialer *self, struct dial *dial, int fd)
 {
-	const struct addr *bind_to = dial->request.target.addr.family == AF_INET ? &self->bind4 : &self->bind6;
+	const struct addr *bind_to = dial->request.target.addr.family == AF_INET ? &self->bind4
+										 : &self->bind6;
 	int r = 0;
 
 	if (self->bind_interface[0]) {
@@ -73,7 +74,8 @@ static int open_socket(struct dial *dial, int *ret_fd)
 	int fd, r;
 
 	dial->call = "socket";
-	fd = socket(dial->request.target.addr.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(dial->request.target.addr.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		    0);
 	if (fd < 0)
 		return -errno;
 	r = set_options(self, dial, fd);

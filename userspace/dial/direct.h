@@ -5,8 +5,8 @@
 struct direct_dialer {
 	struct dialer base;
 	uint32_t routing_mark;
-	char bind_interface[16];	/* "": none */
-	struct addr bind4, bind6;	/* AF_UNSPEC: none */
+	char bind_interface[16];  /* "": none */
+	struct addr bind4, bind6; /* AF_UNSPEC: none */
 	uint32_t connect_timeout_ms;
 };
 

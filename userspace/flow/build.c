@@ -31,10 +31,11 @@ static int build_outbounds(const struct config *config, struct flow_config *f)
 		int r;
 
 		*to = (struct outbound){ .tag = strdup(from->tag),
-					 .keep_alive = { .enabled = from->keep_alive,
-							 .idle_ms = from->keep_alive_idle_ms,
-							 .interval_ms = from->keep_alive_interval_ms,
-							 .count = from->keep_alive_count } };
+					 .keep_alive = {
+						 .enabled = from->keep_alive,
+						 .idle_ms = from->keep_alive_idle_ms,
+						 .interval_ms = from->keep_alive_interval_ms,
+						 .count = from->keep_alive_count } };
 		r = to->tag ? dialer_build(from, &to->dialer) : -ENOMEM;
 		if (r)
 			return r;

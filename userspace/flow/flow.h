@@ -10,9 +10,9 @@
 
 /* In order. A flow only moves forward; flow_goto() asserts it. */
 enum flow_state {
-	FLOW_ROUTE,	/* decide where to */
-	FLOW_DIAL,	/* owns @dial; the client is watched for its end */
-	FLOW_RELAY,	/* owns both streams and @relay */
+	FLOW_ROUTE, /* decide where to */
+	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
+	FLOW_RELAY, /* owns both streams and @relay */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,
 };
@@ -21,16 +21,16 @@ extern const char *const flow_state_names[FLOW_STATE_COUNT];
 /* Why a flow ended. All but END_DONE reset what is still open. */
 enum flow_end {
 	END_NONE,
-	END_DONE,		/* both directions ended and were delivered */
-	END_REJECTED,		/* routed to a block outbound */
-	END_BAD_ADDRESS,	/* multicast, broadcast or unspecified source or destination */
-	END_LOOP,		/* to our own listener */
-	END_CLIENT_GONE,	/* it ended while we dialed, and had sent nothing */
+	END_DONE,        /* both directions ended and were delivered */
+	END_REJECTED,    /* routed to a block outbound */
+	END_BAD_ADDRESS, /* multicast, broadcast or unspecified source or destination */
+	END_LOOP,        /* to our own listener */
+	END_CLIENT_GONE, /* it ended while we dialed, and had sent nothing */
 	END_DIAL_FAILED,
 	END_DIAL_TIMEOUT,
 	END_CLIENT_RESET,
 	END_UPSTREAM_RESET,
-	END_BACKLOG,		/* the fast path could not hold what was received */
+	END_BACKLOG, /* the fast path could not hold what was received */
 	END_NO_MEMORY,
 	END_IDLE,
 	END_HALF_CLOSED_IDLE,
@@ -47,23 +47,23 @@ struct inbound {
 
 struct outbound {
 	char *tag;
-	struct dialer *dialer;		/* NULL: block */
+	struct dialer *dialer; /* NULL: block */
 	struct keep_alive keep_alive;
 };
 
 struct worker;
 
 struct tcp_flow {
-	struct list link;		/* worker->flows */
+	struct list link; /* worker->flows */
 	struct worker *worker;
 	uint64_t id, start_ms;
 	const struct inbound *inbound;
-	const struct outbound *outbound;	/* from FLOW_ROUTE on */
+	const struct outbound *outbound; /* from FLOW_ROUTE on */
 	struct addr source, destination;
-	struct dial *dial;		/* only in FLOW_DIAL */
-	struct stream side[SIDES];	/* UPSTREAM from FLOW_RELAY on */
-	struct relay relay;		/* from FLOW_RELAY on */
-	struct timer timer;		/* keep-alive, idle, half-closed */
+	struct dial *dial;         /* only in FLOW_DIAL */
+	struct stream side[SIDES]; /* UPSTREAM from FLOW_RELAY on */
+	struct relay relay;        /* from FLOW_RELAY on */
+	struct timer timer;        /* keep-alive, idle, half-closed */
 	uint64_t idle_bytes, idle_since_ms;
 	enum flow_state state;
 	enum flow_end end;
@@ -74,20 +74,21 @@ struct tcp_flow {
 struct flow_info {
 	uint64_t id, age_ms;
 	enum flow_state state;
-	enum flow_end end;		/* END_NONE: lives */
-	const char *inbound, *outbound;	/* outbound "" before it is routed */
+	enum flow_end end;              /* END_NONE: lives */
+	const char *inbound, *outbound; /* outbound "" before it is routed */
 	struct addr source, destination;
-	const char *method, *refused;	/* refused: why not the sockmap, "" if it is or was not tried */
+	const char *method,
+		*refused; /* refused: why not the sockmap, "" if it is or was not tried */
 	struct {
 		uint64_t bytes, kernel_bytes;
-		const char *gate;	/* "" outside the sockmap */
+		const char *gate; /* "" outside the sockmap */
 		uint32_t spills;
-	} side[SIDES];			/* [CLIENT]: up */
+	} side[SIDES]; /* [CLIENT]: up */
 };
 
 /* Takes over @fd, an accepted non-blocking socket. It may be closed again before this returns. */
-void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd, const struct addr *source,
-		    const struct addr *destination);
+void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd,
+		    const struct addr *source, const struct addr *destination);
 /* Ends it now. */
 void tcp_flow_kill(struct tcp_flow *flow, enum flow_end why);
 void tcp_flow_describe(const struct tcp_flow *flow, struct flow_info *ret);

@@ -8,8 +8,8 @@
 #include "net/sock.h"
 #include "net/tproxy.h"
 
-#define ACCEPT_BUDGET 64	/* connections a turn: the flows that are there come first */
-#define RETRY_MS 100
+#define ACCEPT_BUDGET 64 /* connections a turn: the flows that are there come first */
+#define RETRY_MS      100
 
 static void pause_accepting(struct listener *l, const char *why)
 {
@@ -17,7 +17,8 @@ static void pause_accepting(struct listener *l, const char *why)
 
 	l->worker->stats.accept_pauses++;
 	if (log_allow(&limit))
-		log_warn("listener", "%s: accepting pauses until flows end: %s", l->inbound->tag, why);
+		log_warn("listener", "%s: accepting pauses until flows end: %s", l->inbound->tag,
+			 why);
 	loop_io_want(&l->io, 0);
 	timer_start(&l->retry, &l->io.loop->timers, RETRY_MS);
 }
@@ -47,7 +48,8 @@ static int accept_one(struct listener *l)
 
 	if (fd < 0)
 		return -errno;
-	if (addr_from_sockaddr((struct sockaddr *)&sa, &source) || sock_local_addr(fd, &destination)) {
+	if (addr_from_sockaddr((struct sockaddr *)&sa, &source) ||
+	    sock_local_addr(fd, &destination)) {
 		close(fd);
 		return 0;
 	}
@@ -76,7 +78,7 @@ static void on_connections(struct loop_io *io)
 		case -EAGAIN:
 			loop_io_drained(io, EPOLLIN);
 			return;
-		default:	/* EMFILE, ENFILE, ENOBUFS, ENOMEM: out of something that flows give back */
+		default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM: out of something that flows give back */
 			pause_accepting(l, strerror(-r));
 			return;
 		}

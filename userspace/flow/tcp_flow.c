@@ -17,18 +17,18 @@
 #include "flow/worker.h"
 #include "net/sock.h"
 
-#define KEEP_ALIVE_AFTER_MS 15000U	/* most flows are over before keep-alive could matter */
-#define IDLE_CHECKS 8U			/* a timeout: how late it may be noticed is an eighth of it */
+#define KEEP_ALIVE_AFTER_MS 15000U /* most flows are over before keep-alive could matter */
+#define IDLE_CHECKS         8U     /* a timeout: how late it may be noticed is an eighth of it */
 
 NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dial", "relay", "close");
-NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "bad-address", "loop", "client-gone",
-	   "dial-failed", "dial-timeout", "client-reset", "upstream-reset", "backlog", "no-memory", "idle",
-	   "half-closed-idle", "killed", "shutdown");
+NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "bad-address", "loop",
+	   "client-gone", "dial-failed", "dial-timeout", "client-reset", "upstream-reset",
+	   "backlog", "no-memory", "idle", "half-closed-idle", "killed", "shutdown");
 
 enum step { STEP_WAIT, STEP_NEXT };
 
-__attribute__((format(printf, 3, 4))) static void flow_log(const struct tcp_flow *f, enum log_level level,
-							   const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void
+flow_log(const struct tcp_flow *f, enum log_level level, const char *format, ...)
 {
 	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
 	va_list args;
@@ -76,7 +76,8 @@ void tcp_flow_wake(struct relay *relay)
 static enum flow_end check_addresses(const struct tcp_flow *f)
 {
 	if (addr_is_unspecified(&f->source) || addr_is_multicast(&f->source) ||
-	    addr_is_unspecified(&f->destination) || addr_is_multicast(&f->destination) || !f->destination.port)
+	    addr_is_unspecified(&f->destination) || addr_is_multicast(&f->destination) ||
+	    !f->destination.port)
 		return END_BAD_ADDRESS;
 	/* Reached directly instead of by TPROXY, a listener would dial itself, and that again */
 	if (worker_listens_on(f->worker, &f->destination) && sock_addr_is_local(&f->destination))
@@ -237,7 +238,9 @@ static enum flow_end why_broken(const struct tcp_flow *f, int err)
 
 static enum step flow_relay(struct tcp_flow *f)
 {
-	const struct gate_label label = { .id = f->id, .source = f->source, .destination = f->destination };
+	const struct gate_label label = { .id = f->id,
+					  .source = f->source,
+					  .destination = f->destination };
 	bool was_half_closed = half_closed(f);
 	int r = relay_run(&f->relay, &label);
 
@@ -248,7 +251,7 @@ static enum step flow_relay(struct tcp_flow *f)
 	}
 	if (r == RELAY_DONE)
 		return flow_end(f, END_DONE);
-	if (half_closed(f) && !was_half_closed) {	/* another limit holds from here */
+	if (half_closed(f) && !was_half_closed) { /* another limit holds from here */
 		f->idle_since_ms = f->worker->loop.now_ms;
 		restart_timer(f);
 	}
@@ -262,7 +265,8 @@ static enum step flow_close(struct tcp_flow *f)
 	bool reset = f->end != END_DONE;
 
 	flow_log(f, f->end == END_LOOP || f->end == END_BACKLOG ? LOG_WARN : LOG_DEBUG,
-		 "%s, %s, up %llu down %llu bytes", flow_end_names[f->end], relay_method_name(&f->relay),
+		 "%s, %s, up %llu down %llu bytes", flow_end_names[f->end],
+		 relay_method_name(&f->relay),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, CLIENT) : 0),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, UPSTREAM) : 0));
 	worker_flow_ended(w, f);
@@ -285,14 +289,14 @@ static enum step (*const steps[FLOW_STATE_COUNT])(struct tcp_flow *) = {
 	[FLOW_CLOSE] = flow_close,
 };
 
-static void flow_advance(struct tcp_flow *f)	/* @f may be gone on return */
+static void flow_advance(struct tcp_flow *f) /* @f may be gone on return */
 {
 	while (steps[f->state](f) == STEP_NEXT)
 		;
 }
 
-void tcp_flow_start(struct worker *w, const struct inbound *inbound, int fd, const struct addr *source,
-		    const struct addr *destination)
+void tcp_flow_start(struct worker *w, const struct inbound *inbound, int fd,
+		    const struct addr *source, const struct addr *destination)
 {
 	struct tcp_flow *f = mem_pool_get(&w->flow_pool);
 
@@ -309,7 +313,7 @@ void tcp_flow_start(struct worker *w, const struct inbound *inbound, int fd, con
 				.source = *source,
 				.destination = *destination,
 				.side = { STREAM_NULL, STREAM_NULL } };
-	w->next_id += w->config->workers;	/* unique over all workers */
+	w->next_id += w->config->workers; /* unique over all workers */
 	timer_init(&f->timer, on_flow_timer);
 	list_init(&f->link);
 	list_append(&w->flows, &f->link);

@@ -41,15 +41,16 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 			      .loop.epoll_fd = -1,
 			      .post.io = LOOP_IO_NULL,
 			      .next_id = index + 1,
-			      .max_flows = (config->max_flows + config->workers - 1) / config->workers };
+			      .max_flows = (config->max_flows + config->workers - 1) /
+					   config->workers };
 	list_init(&w->flows);
 	mem_pool_init(&w->flow_pool, sizeof(struct tcp_flow));
 	r = loop_init(&w->loop);
 	if (!r)
 		r = post_box_init(&w->post, &w->loop);
 	if (!r)
-		r = relay_env_init(&w->relay_env, &config->relay, config->workers, config->max_flows,
-				   &w->loop, tcp_flow_wake);
+		r = relay_env_init(&w->relay_env, &config->relay, config->workers,
+				   config->max_flows, &w->loop, tcp_flow_wake);
 	if (!r && fastpath)
 		r = relay_env_open_gates(&w->relay_env, fastpath, (uint16_t)index);
 	else
@@ -137,7 +138,7 @@ void worker_kill_all(struct worker *w, enum flow_end why)
 
 int worker_kill(struct worker *w, uint64_t id)
 {
-	list_for_each(link, &w->flows) {
+	list_for_each (link, &w->flows) {
 		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
 
 		if (f->id != id)
@@ -160,7 +161,7 @@ void worker_stats(const struct worker *w, struct worker_stats *ret)
 	memcpy(ret->refused, env->refused, sizeof(ret->refused));
 	ret->memory_used = env->memory.used;
 	ret->memory_limit = env->memory.limit;
-	list_for_each(link, &w->flows) {
+	list_for_each (link, &w->flows) {
 		const struct tcp_flow *f = container_of(link, struct tcp_flow, link);
 
 		for (int side = 0; side < SIDES && f->relay.env; side++) {
@@ -179,7 +180,7 @@ size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t cou
 {
 	size_t n = 0;
 
-	list_for_each(link, &w->flows) {
+	list_for_each (link, &w->flows) {
 		if (n == count)
 			break;
 		tcp_flow_describe(container_of(link, struct tcp_flow, link), &ret[n++]);

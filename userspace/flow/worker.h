@@ -19,14 +19,14 @@ struct flow_config {
 };
 
 int flow_config_build(const struct config *config, struct flow_config **ret);
-void flow_config_free(struct flow_config *config);	/* NULL is fine */
+void flow_config_free(struct flow_config *config); /* NULL is fine */
 
 /* Written by the worker's thread; summed by ctl from copies. */
 struct worker_stats {
 	uint64_t accepted, active, accept_pauses;
 	uint64_t ended[END_COUNT];
 	uint64_t dial_failures;
-	uint64_t bytes[SIDES], kernel_bytes[SIDES];	/* of ended flows */
+	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 	uint64_t memory_used, memory_limit;
 };
@@ -50,7 +50,8 @@ struct worker {
 	size_t listener_count;
 	struct worker_stats stats;
 	bool draining;
-	void (*on_drained)(struct worker *worker);	/* on the worker's thread, once, after worker_drain() */
+	void (*on_drained)(
+		struct worker *worker); /* on the worker's thread, once, after worker_drain() */
 	worker_watch_fn *watch;
 	void *watch_ctx;
 };
@@ -59,21 +60,22 @@ struct worker {
  * @fastpath NULL: without the sockmap, for @why_not. */
 int worker_init(struct worker *worker, unsigned index, const struct flow_config *config,
 		struct fastpath *fastpath, enum relay_refusal why_not, char *reason);
-int worker_start(struct worker *worker);	/* the thread */
+int worker_start(struct worker *worker); /* the thread */
 /* Stops the thread, resets what still flows, frees. Half-initialised and zeroed are fine. */
 void worker_deinit(struct worker *worker);
 
 /* The rest on the worker's thread, by post_send(&worker->post, ...). */
-void worker_drain(struct worker *worker);	/* accepts no more; on_drained() when the last flow ended */
+void worker_drain(
+	struct worker *worker); /* accepts no more; on_drained() when the last flow ended */
 void worker_kill_all(struct worker *worker, enum flow_end why);
-int worker_kill(struct worker *worker, uint64_t id);	/* -ENOENT */
+int worker_kill(struct worker *worker, uint64_t id); /* -ENOENT */
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
 /* Up to @count of them, oldest first; returns how many. */
 size_t worker_describe(const struct worker *worker, struct flow_info *ret, size_t count);
 
 /* For flows. */
-void worker_flow_ended(struct worker *worker, const struct tcp_flow *flow);	/* to account for it */
-void worker_flow_gone(struct worker *worker);	/* its place and its descriptors are free */
+void worker_flow_ended(struct worker *worker, const struct tcp_flow *flow); /* to account for it */
+void worker_flow_gone(struct worker *worker); /* its place and its descriptors are free */
 bool worker_is_full(const struct worker *worker);
 bool worker_listens_on(const struct worker *worker, const struct addr *addr);

@@ -81,7 +81,8 @@ static int attach(struct fastpath *f, char *reason)
 	int r = bpf_prog_attach(bpf_program__fd(f->skel->progs.seam_verdict), f->socks_fd,
 				BPF_SK_SKB_VERDICT, 0);
 
-	return r ? failed(reason, "BPF_PROG_ATTACH of the verdict (BPF_SK_SKB_VERDICT)", -errno) : 0;
+	return r ? failed(reason, "BPF_PROG_ATTACH of the verdict (BPF_SK_SKB_VERDICT)", -errno)
+		 : 0;
 }
 
 static int map_dirs(struct fastpath *f, char *reason)
@@ -132,11 +133,8 @@ static const struct pin {
 	const char *name;
 	bool is_map;
 } pins[] = {
-	{ "seam_socks", true },
-	{ "seam_flows", true },
-	{ "seam_dirs", true },
-	{ "seam_events", true },
-	{ "seam_verdict", false },
+	{ "seam_socks", true },  { "seam_flows", true },    { "seam_dirs", true },
+	{ "seam_events", true }, { "seam_verdict", false },
 };
 
 static int object_fd(const struct fastpath *f, const struct pin *pin)
@@ -169,11 +167,12 @@ static void unpin(const struct fastpath *f)
 		theirs = bpf_obj_get(path);
 		if (theirs < 0)
 			continue;
-		if (object_id(theirs, pins[i].is_map) == object_id(object_fd(f, &pins[i]), pins[i].is_map))
+		if (object_id(theirs, pins[i].is_map) ==
+		    object_id(object_fd(f, &pins[i]), pins[i].is_map))
 			(void)unlink(path);
 		close(theirs);
 	}
-	(void)rmdir(FASTPATH_PIN_DIR);		/* stays while somebody else's pins are in it */
+	(void)rmdir(FASTPATH_PIN_DIR); /* stays while somebody else's pins are in it */
 }
 
 static int mount_bpffs(void)
@@ -201,7 +200,7 @@ int fastpath_pin(struct fastpath *f, char *reason)
 		(void)unlink(tmp);
 		if (bpf_obj_pin(object_fd(f, &pins[i]), tmp))
 			return failed(reason, "BPF_OBJ_PIN under " FASTPATH_PIN_DIR, -errno);
-		if (rename(tmp, path))		/* bpffs replaces like any file system */
+		if (rename(tmp, path)) /* bpffs replaces like any file system */
 			return failed(reason, "rename under " FASTPATH_PIN_DIR, -errno);
 	}
 	return 0;

@@ -9,16 +9,16 @@
 #include <stdint.h>
 #include "seam/abi.h"
 
-#define FASTPATH_PIN_DIR "/sys/fs/bpf/seam"
+#define FASTPATH_PIN_DIR    "/sys/fs/bpf/seam"
 #define FASTPATH_REASON_MAX 256
 
 struct fastpath {
 	struct sockmap_bpf *skel;
-	struct seam_dir *dirs;		/* seam_dirs, mapped: 2 * pairs of them */
+	struct seam_dir *dirs; /* seam_dirs, mapped: 2 * pairs of them */
 	size_t dirs_bytes;
 	uint32_t pairs, workers;
 	int socks_fd, flows_fd;
-	int *ring_fds;			/* one a worker */
+	int *ring_fds; /* one a worker */
 	bool pinned;
 };
 

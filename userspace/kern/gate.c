@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #define LOST_CHECK_MS 1000
-#define STILL_TRIES 8
+#define STILL_TRIES   8
 
 static uint32_t slot_of(const struct gate *gate, int side)
 {
@@ -58,8 +58,8 @@ static void on_lost_timer(struct timer *timer)
 			set->on_event(&set->gates[i], side, SEAM_EVENT_SPILL);
 }
 
-int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker, struct loop *loop,
-		  gate_event_fn *on_event)
+int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker,
+		  struct loop *loop, gate_event_fn *on_event)
 {
 	uint32_t share = fastpath->pairs / fastpath->workers;
 	int fd = fastpath->ring_fds[worker], r;
@@ -140,7 +140,7 @@ static int enqueued_exact(int fd, uint64_t *ret)
 		if (ioctl(fd, SIOCOUTQ, &unacked) < 0)
 			return -errno;
 		sum = before + (uint64_t)unacked;
-		if (!unacked) {		/* nothing could be */
+		if (!unacked) { /* nothing could be */
 			r = bytes_acked(fd, &before);
 			*ret = before;
 			return r;
@@ -199,7 +199,9 @@ static void fill_label(struct seam_flow *flow, const struct addr *remote, const 
 
 static int put_flow(struct gate *gate, int side, const struct gate_label *label)
 {
-	struct seam_flow flow = { .id = label->id, .slot = slot_of(gate, side), .worker = gate->set->worker };
+	struct seam_flow flow = { .id = label->id,
+				  .slot = slot_of(gate, side),
+				  .worker = gate->set->worker };
 	socklen_t len = sizeof(gate->cookie[side]);
 
 	if (getsockopt(gate->fd[side], SOL_SOCKET, SO_COOKIE, &gate->cookie[side], &len) < 0)
@@ -208,9 +210,10 @@ static int put_flow(struct gate *gate, int side, const struct gate_label *label)
 		fill_label(&flow, &label->destination, &label->source);
 	else
 		fill_label(&flow, &label->source, &label->destination);
-	return bpf_map_update_elem(gate->set->fastpath->flows_fd, &gate->cookie[side], &flow, BPF_ANY) ?
-		       -errno :
-		       0;
+	return bpf_map_update_elem(gate->set->fastpath->flows_fd, &gate->cookie[side], &flow,
+				   BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 static int put_socket(struct gate *gate, int side)
@@ -225,11 +228,12 @@ static void drop_flows(struct gate *gate)
 {
 	for (int side = 0; side < 2; side++)
 		if (gate->cookie[side])
-			(void)bpf_map_delete_elem(gate->set->fastpath->flows_fd, &gate->cookie[side]);
+			(void)bpf_map_delete_elem(gate->set->fastpath->flows_fd,
+						  &gate->cookie[side]);
 }
 
-int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label,
-		void *owner, struct gate **ret)
+int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, void *owner,
+		struct gate **ret)
 {
 	struct gate *gate = take(set);
 	int r = 0;
@@ -239,7 +243,8 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 	*gate = (struct gate){ .set = set, .owner = owner, .fd = { fd[0], fd[1] } };
 	list_init(&gate->link);
 	for (int side = 0; side < 2 && !r; side++) {
-		*gate_dir(gate, side) = (struct seam_dir){ .grow_at = ~0ULL, .worker = set->worker };
+		*gate_dir(gate, side) = (struct seam_dir){ .grow_at = ~0ULL,
+							   .worker = set->worker };
 		r = enqueued_exact(fd[side], &gate->enqueued_base[side]);
 	}
 	for (int side = 0; side < 2 && !r; side++)
@@ -251,7 +256,7 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 		give(gate);
 		return r;
 	}
-	(void)put_socket(gate, 1);	/* with its peer absent the first one passes everything */
+	(void)put_socket(gate, 1); /* with its peer absent the first one passes everything */
 	*ret = gate;
 	return 0;
 }
@@ -315,12 +320,14 @@ int gate_drained(struct gate *gate, int side)
 
 	if (!__atomic_load_n(&dir->redirected, __ATOMIC_ACQUIRE) || state == SEAM_GATE_LOCAL)
 		return 1;
-	if (state != SEAM_GATE_OPEN && dir->drained == dir->spills)	/* known since, and nothing came after */
+	if (state != SEAM_GATE_OPEN &&
+	    dir->drained == dir->spills) /* known since, and nothing came after */
 		return 1;
 	r = enqueued(gate->fd[!side], &now);
 	if (r || now < all)
 		return r;
-	__atomic_store_n(&dir->drained, __atomic_load_n(&dir->spills, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
+	__atomic_store_n(&dir->drained, __atomic_load_n(&dir->spills, __ATOMIC_RELAXED),
+			 __ATOMIC_RELEASE);
 	return 1;
 }
 

@@ -25,9 +25,9 @@ typedef void gate_event_fn(struct gate *gate, int side, enum seam_event_kind kin
 struct gate_set {
 	struct fastpath *fastpath;
 	uint16_t worker;
-	uint32_t first, count, used;	/* pairs */
-	struct gate *gates;		/* count of them, untouched until first used */
-	uint32_t fresh;			/* gates from here on were never used */
+	uint32_t first, count, used; /* pairs */
+	struct gate *gates;          /* count of them, untouched until first used */
+	uint32_t fresh;              /* gates from here on were never used */
 	struct list free;
 	struct ring_buffer *ring;
 	struct loop_io io;
@@ -37,19 +37,20 @@ struct gate_set {
 };
 
 struct gate {
-	struct list link;		/* only while free */
-	struct gate_set *set;		/* NULL: free */
+	struct list link;     /* only while free */
+	struct gate_set *set; /* NULL: free */
 	void *owner;
 	int fd[2];
 	uint64_t cookie[2];
-	uint64_t enqueued_base[2];	/* bytes put into the send queue of a side before it was inserted */
-	uint64_t sent[2];		/* into that queue by user space, since */
-	uint64_t received[2];		/* by user space, since */
+	uint64_t enqueued_base
+		[2];          /* bytes put into the send queue of a side before it was inserted */
+	uint64_t sent[2];     /* into that queue by user space, since */
+	uint64_t received[2]; /* by user space, since */
 };
 
-int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker, struct loop *loop,
-		  gate_event_fn *on_event);
-void gate_set_deinit(struct gate_set *set);	/* every gate is removed; not initialised is fine */
+int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker,
+		  struct loop *loop, gate_event_fn *on_event);
+void gate_set_deinit(struct gate_set *set); /* every gate is removed; not initialised is fine */
 
 /* What seam_flows shows of a pair. */
 struct gate_label {
@@ -62,8 +63,8 @@ struct gate_label {
  * refuses these sockets (-EOPNOTSUPP: one is not ESTABLISHED, or has a ULP). After an error neither is in
  * the map. A pair of which only the second socket was refused counts as inserted, since taking the first
  * one out could lose bytes, and stays in user space for good. */
-int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label,
-		void *owner, struct gate **ret);
+int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, void *owner,
+		struct gate **ret);
 /* After close() of both sockets. */
 void gate_remove(struct gate *gate);
 

@@ -38,12 +38,12 @@ bool kernel_release_fit(const char *release, const char *version, char *reason, 
 			continue;
 		if (v[2] >= fit_from[i].patch)
 			return true;
-		snprintf(reason, size, "kernel %d.%d.%d lacks sockmap fixes of %d.%d.%d", v[0], v[1],
-			 v[2], v[0], v[1], fit_from[i].patch);
+		snprintf(reason, size, "kernel %d.%d.%d lacks sockmap fixes of %d.%d.%d", v[0],
+			 v[1], v[2], v[0], v[1], fit_from[i].patch);
 		return false;
 	}
-	snprintf(reason, size, "kernel %d.%d.%d is not known to carry the sockmap fixes", v[0], v[1],
-		 v[2]);
+	snprintf(reason, size, "kernel %d.%d.%d is not known to carry the sockmap fixes", v[0],
+		 v[1], v[2]);
 	return false;
 }
 

@@ -137,7 +137,7 @@ static void dispatch(struct loop *loop)
 		struct loop_io *io = container_of(todo.next, struct loop_io, ready);
 
 		list_unlink(&io->ready);
-		list_append(&loop->ready, &io->ready);	/* stays ready until drained */
+		list_append(&loop->ready, &io->ready); /* stays ready until drained */
 		io->fn(io);
 	}
 }
@@ -163,7 +163,7 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 	if (r < 0)
 		return r;
 	loop->now_ms = clock_ms();
-	timer_wheel_advance(&loop->timers, loop->now_ms);	/* first: delays count from now */
+	timer_wheel_advance(&loop->timers, loop->now_ms); /* first: delays count from now */
 	dispatch(loop);
 	return 0;
 }

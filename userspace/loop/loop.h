@@ -16,7 +16,7 @@ struct loop {
 	int epoll_fd;
 	bool stopped;
 	unsigned io_count;
-	uint64_t now_ms;	/* monotonic, as of this turn */
+	uint64_t now_ms; /* monotonic, as of this turn */
 	struct list ready;
 	struct timer_wheel timers;
 };
@@ -26,16 +26,19 @@ typedef void loop_io_fn(struct loop_io *io);
 
 /* Embedded in the object that owns @fd. It never moves in memory; the loop never closes @fd. */
 struct loop_io {
-	struct loop *loop;	/* NULL: not registered */
+	struct loop *loop; /* NULL: not registered */
 	struct list ready;
 	loop_io_fn *fn;
 	int fd;
-	uint32_t want, have;	/* what the owner waits for, what the kernel said */
+	uint32_t want, have; /* what the owner waits for, what the kernel said */
 };
-#define LOOP_IO_NULL { .fd = -1 }
+#define LOOP_IO_NULL     \
+	{                \
+		.fd = -1 \
+	}
 
 int loop_init(struct loop *loop);
-void loop_deinit(struct loop *loop);		/* every io and timer must be gone */
+void loop_deinit(struct loop *loop); /* every io and timer must be gone */
 /* One wait and one round of callbacks. @timeout_ms < 0: until something happens. -errno of epoll_wait. */
 int loop_run_once(struct loop *loop, int timeout_ms);
 /* Until loop_stop(). */
@@ -43,7 +46,7 @@ int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 int loop_io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn *fn);
-void loop_io_deinit(struct loop_io *io);	/* any state, twice is fine; before close(fd) */
+void loop_io_deinit(struct loop_io *io); /* any state, twice is fine; before close(fd) */
 /* The registration, with what the kernel has said, moves to @to; @from is as after deinit. -errno: nothing
  * changed. */
 int loop_io_move(struct loop_io *to, struct loop_io *from, loop_io_fn *fn);

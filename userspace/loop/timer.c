@@ -61,7 +61,7 @@ static void unplace(struct timer *timer, struct timer_wheel *wheel)
 void timer_start(struct timer *timer, struct timer_wheel *wheel, uint64_t delay_ms)
 {
 	timer_stop(timer, wheel);
-	timer->expires_ms = wheel->now_ms + delay_ms + 1;	/* now_ms may be almost over */
+	timer->expires_ms = wheel->now_ms + delay_ms + 1; /* now_ms may be almost over */
 	place(timer, wheel);
 }
 

@@ -6,7 +6,7 @@
 #include "base/list.h"
 
 #define TIMER_LEVELS 6
-#define TIMER_SLOTS  64		/* a power of two, and the bits of @pending */
+#define TIMER_SLOTS  64 /* a power of two, and the bits of @pending */
 
 struct timer;
 typedef void timer_fn(struct timer *timer);
@@ -20,8 +20,8 @@ struct timer {
 };
 
 struct timer_wheel {
-	uint64_t now_ms;	/* every timer due until here has run */
-	uint64_t pending[TIMER_LEVELS];	/* bit per slot that holds a timer */
+	uint64_t now_ms;                /* every timer due until here has run */
+	uint64_t pending[TIMER_LEVELS]; /* bit per slot that holds a timer */
 	struct list slots[TIMER_LEVELS][TIMER_SLOTS];
 };
 
@@ -35,7 +35,7 @@ uint64_t timer_wheel_next(const struct timer_wheel *wheel);
 void timer_init(struct timer *timer, timer_fn *fn);
 /* Restarts a running timer. @delay_ms counts from the wheel's time. */
 void timer_start(struct timer *timer, struct timer_wheel *wheel, uint64_t delay_ms);
-void timer_stop(struct timer *timer, struct timer_wheel *wheel);	/* stopped is fine */
+void timer_stop(struct timer *timer, struct timer_wheel *wheel); /* stopped is fine */
 static inline bool timer_running(const struct timer *timer)
 {
 	return list_linked(&timer->link);

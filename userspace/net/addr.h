@@ -6,16 +6,16 @@
 #include <sys/socket.h>
 
 struct addr {
-	sa_family_t family;	/* AF_INET, AF_INET6, or AF_UNSPEC for none */
-	in_port_t port;		/* host byte order */
-	uint32_t scope;		/* interface index of a link-local IPv6 address */
+	sa_family_t family; /* AF_INET, AF_INET6, or AF_UNSPEC for none */
+	in_port_t port;     /* host byte order */
+	uint32_t scope;     /* interface index of a link-local IPv6 address */
 	union {
 		struct in_addr v4;
 		struct in6_addr v6;
 	};
 };
 
-#define ADDR_STRLEN (INET6_ADDRSTRLEN + 20)	/* [address%scope]:port and NUL */
+#define ADDR_STRLEN (INET6_ADDRSTRLEN + 20) /* [address%scope]:port and NUL */
 
 /* -EINVAL: not an IP address. @port is in host byte order. */
 int addr_parse(const char *text, uint16_t port, struct addr *ret);
@@ -27,5 +27,5 @@ socklen_t addr_to_sockaddr(const struct addr *addr, struct sockaddr_storage *ret
 const char *addr_format(const struct addr *addr, char *buf);
 
 bool addr_equal(const struct addr *a, const struct addr *b);
-bool addr_is_unspecified(const struct addr *addr);	/* 0.0.0.0, :: */
-bool addr_is_multicast(const struct addr *addr);	/* and 255.255.255.255 */
+bool addr_is_unspecified(const struct addr *addr); /* 0.0.0.0, :: */
+bool addr_is_multicast(const struct addr *addr);   /* and 255.255.255.255 */

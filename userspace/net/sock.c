@@ -21,9 +21,10 @@ int sock_set_mark(int fd, uint32_t mark)
 
 int sock_bind_interface(int fd, const char *name)
 {
-	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strnlen(name, IFNAMSIZ)) < 0 ?
-		       -errno :
-		       0;
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+			  (socklen_t)strnlen(name, IFNAMSIZ)) < 0
+		       ? -errno
+		       : 0;
 }
 
 int sock_bind_address(int fd, const struct addr *addr)
@@ -74,7 +75,7 @@ int sock_set_reset_on_close(int fd)
 
 int sock_set_send_buffer(int fd, uint32_t bytes)
 {
-	int half = (int)(bytes / 2);	/* the kernel doubles it, for its own overhead (socket(7)) */
+	int half = (int)(bytes / 2); /* the kernel doubles it, for its own overhead (socket(7)) */
 	int r = set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, half);
 
 	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_SNDBUF, half) : r;
@@ -158,7 +159,7 @@ bool sock_addr_is_local(const struct addr *addr)
 	socklen_t len;
 
 	if (fd < 0)
-		return true;	/* cannot ask: the careful answer */
+		return true; /* cannot ask: the careful answer */
 	any_port.port = 0;
 	len = addr_to_sockaddr(&any_port, &sa);
 	return bind(fd, (struct sockaddr *)&sa, len) == 0;

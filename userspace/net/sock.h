@@ -28,12 +28,12 @@ int sock_set_send_buffer(int fd, uint32_t bytes);
 
 /* TCP_WINDOW_CLAMP: the peer may send no more than @bytes ahead, once it has used what it was offered. */
 int sock_set_window_clamp(int fd, uint32_t bytes);
-uint32_t sock_window_clamp(int fd);	/* 0 if unknown */
-uint32_t sock_receive_mss(int fd);	/* TCP_INFO; 0 if unknown */
-uint32_t sock_send_buffer(int fd);	/* the present limit, 0 if unknown */
-uint32_t sock_rtt_us(int fd);		/* smoothed round trip time, TCP_INFO; 0 if unknown */
+uint32_t sock_window_clamp(int fd); /* 0 if unknown */
+uint32_t sock_receive_mss(int fd);  /* TCP_INFO; 0 if unknown */
+uint32_t sock_send_buffer(int fd);  /* the present limit, 0 if unknown */
+uint32_t sock_rtt_us(int fd);       /* smoothed round trip time, TCP_INFO; 0 if unknown */
 
-int sock_error(int fd);		/* SO_ERROR as -errno, 0: none; reading clears it */
+int sock_error(int fd); /* SO_ERROR as -errno, 0: none; reading clears it */
 int sock_local_addr(int fd, struct addr *ret);
 int sock_peer_addr(int fd, struct addr *ret);
 /* Whether the address is one of this host's own, in this network namespace, now. */

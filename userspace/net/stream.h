@@ -4,10 +4,13 @@
 #include "loop/loop.h"
 
 struct stream {
-	int fd;			/* -1: none */
+	int fd; /* -1: none */
 	struct loop_io io;
 };
-#define STREAM_NULL { .fd = -1, .io = LOOP_IO_NULL }
+#define STREAM_NULL                          \
+	{                                    \
+		.fd = -1, .io = LOOP_IO_NULL \
+	}
 
 enum side { CLIENT, UPSTREAM, SIDES };
 

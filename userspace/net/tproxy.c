@@ -24,10 +24,12 @@ static int set_options(int fd, const struct addr *addr, const char **ret_call)
 		r = set_flag(fd, SOL_SOCKET, SO_REUSEPORT, "setsockopt(SO_REUSEPORT)", ret_call);
 	if (!r && addr->family == AF_INET6) {
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-		r = set_flag(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "setsockopt(IPV6_TRANSPARENT)", ret_call);
+		r = set_flag(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, "setsockopt(IPV6_TRANSPARENT)",
+			     ret_call);
 	}
 	if (!r)
-		r = set_flag(fd, IPPROTO_IP, IP_TRANSPARENT, "setsockopt(IP_TRANSPARENT)", ret_call);
+		r = set_flag(fd, IPPROTO_IP, IP_TRANSPARENT, "setsockopt(IP_TRANSPARENT)",
+			     ret_call);
 	if (!r) {
 		*ret_call = "setsockopt(TCP_NODELAY)";
 		r = sock_set_nodelay(fd);

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include "relay/relay.h"
 
-#define FIRST_BYTES 32768U
+#define FIRST_BYTES  32768U
 #define SCARCE_BYTES 4096U
 
 static uint32_t read_size(const struct pump *p)
@@ -15,7 +15,7 @@ static uint32_t read_size(const struct pump *p)
 	if (size > env->buffer_limit)
 		size = env->buffer_limit;
 	if (size > env->memory.limit - env->memory.used)
-		size = SCARCE_BYTES;	/* goes on, slowly, with what one send() should take */
+		size = SCARCE_BYTES; /* goes on, slowly, with what one send() should take */
 	return (uint32_t)size;
 }
 
@@ -38,7 +38,7 @@ static int copy_once(struct pump *p)
 	}
 	p->relay->reads++;
 	if (n < (ssize_t)size && !(p->from->io.have & (EPOLLRDHUP | EPOLLHUP)))
-		loop_io_drained(&p->from->io, EPOLLIN);	/* what comes now is a new edge */
+		loop_io_drained(&p->from->io, EPOLLIN); /* what comes now is a new edge */
 	sent = send(p->to->fd, scratch, (size_t)n, MSG_NOSIGNAL);
 	if (sent < 0 && errno != EAGAIN)
 		return relay_fail(p, p->to, -errno);
@@ -78,4 +78,6 @@ static int copy_flushed(struct pump *p)
 	return !p->held;
 }
 
-const struct relay_ops relay_copy_ops = { .name = "copy", .run = copy_run, .flushed = copy_flushed };
+const struct relay_ops relay_copy_ops = { .name = "copy",
+					  .run = copy_run,
+					  .flushed = copy_flushed };

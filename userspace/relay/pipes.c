@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FREE_MAX 64		/* more are closed: descriptors are for flows */
+#define FREE_MAX     64 /* more are closed: descriptors are for flows */
 #define PIPE_DEFAULT (64 * 1024)
 
 void pipe_pool_init(struct pipe_pool *pool)
@@ -14,7 +14,7 @@ void pipe_pool_init(struct pipe_pool *pool)
 
 void pipe_pool_deinit(struct pipe_pool *pool)
 {
-	list_for_each_safe(link, &pool->free)
+	list_for_each_safe (link, &pool->free)
 		pipe_drop(container_of(link, struct pipe, link));
 	pipe_pool_init(pool);
 }

@@ -17,7 +17,7 @@ struct pipe_pool {
 };
 
 void pipe_pool_init(struct pipe_pool *pool);
-void pipe_pool_deinit(struct pipe_pool *pool);	/* every pipe is back */
+void pipe_pool_deinit(struct pipe_pool *pool); /* every pipe is back */
 /* NULL: none to be had (EMFILE, pipe-user-pages-soft): copy instead. */
 struct pipe *pipe_get(struct pipe_pool *pool);
 /* Holds nothing. */

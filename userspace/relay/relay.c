@@ -6,22 +6,24 @@
 #include "base/names.h"
 #include "net/sock.h"
 
-#define POLL_FIRST_MS 1U
-#define POLL_LAST_MS  32U
-#define BUFFER_LEAST  65536U
-#define BUFFER_MOST   1048576U
-#define SPLICE_BYTES_A_READ 16384U	/* below, copy is as fast and holds no pipe */
-#define SPLICE_READS 16U
+#define POLL_FIRST_MS       1U
+#define POLL_LAST_MS        32U
+#define BUFFER_LEAST        65536U
+#define BUFFER_MOST         1048576U
+#define SPLICE_BYTES_A_READ 16384U /* below, copy is as fast and holds no pipe */
+#define SPLICE_READS        16U
 
-NAME_TABLE(relay_refusal_names, REFUSED_COUNT, "", "unfit", "no-slot", "memory-limit", "sockets-refused",
-	   "kernel-tainted", "too-many-spills");
+NAME_TABLE(relay_refusal_names, REFUSED_COUNT, "", "unfit", "no-slot", "memory-limit",
+	   "sockets-refused", "kernel-tainted", "too-many-spills");
 
 /* Half of the memory, divided by all directions: then every flow finds a place in the sockmap. */
 static uint32_t first_buffer(uint64_t memory, uint32_t flows)
 {
 	uint64_t share = memory / 4 / (flows ? flows : 1);
 
-	return share < BUFFER_LEAST ? BUFFER_LEAST : share > BUFFER_MOST ? BUFFER_MOST : (uint32_t)share;
+	return share < BUFFER_LEAST  ? BUFFER_LEAST
+	       : share > BUFFER_MOST ? BUFFER_MOST
+				     : (uint32_t)share;
 }
 
 int relay_env_init(struct relay_env *env, const struct config_relay *config, uint32_t workers,
@@ -63,9 +65,11 @@ static void on_poll(struct timer *timer)
 	relay->env->wake(relay);
 }
 
-void relay_start(struct relay *relay, struct relay_env *env, struct stream *client, struct stream *upstream)
+void relay_start(struct relay *relay, struct relay_env *env, struct stream *client,
+		 struct stream *upstream)
 {
-	const struct relay_ops *ops = env->method == RELAY_SPLICE ? &relay_splice_ops : &relay_copy_ops;
+	const struct relay_ops *ops = env->method == RELAY_SPLICE ? &relay_splice_ops
+								  : &relay_copy_ops;
 
 	*relay = (struct relay){ .env = env, .failed = -1, .poll_ms = POLL_FIRST_MS };
 	for (int side = 0; side < SIDES; side++)
@@ -108,7 +112,7 @@ int relay_hold(struct pump *pump, const uint8_t *data, uint32_t bytes)
 	memcpy(pump->held, data, bytes);
 	pump->held_at = 0;
 	pump->held_bytes = pump->held_size = bytes;
-	pump->relay->env->memory.used += bytes;	/* read_size() asked before */
+	pump->relay->env->memory.used += bytes; /* read_size() asked before */
 	return 0;
 }
 
@@ -125,7 +129,8 @@ int relay_flush_held(struct pump *pump, uint32_t *ret_sent)
 {
 	*ret_sent = 0;
 	while (pump->held) {
-		ssize_t n = send(pump->to->fd, pump->held + pump->held_at, pump->held_bytes, MSG_NOSIGNAL);
+		ssize_t n = send(pump->to->fd, pump->held + pump->held_at, pump->held_bytes,
+				 MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN) {
 			loop_io_drained(&pump->to->io, EPOLLOUT);
@@ -189,7 +194,8 @@ static void listen_again(struct relay *relay)
 	for (int side = 0; side < SIDES; side++) {
 		const struct pump *out = &relay->pump[side], *in = &relay->pump[!side];
 		bool reads = !out->eof && !out->held && !out->piped && !out->waits;
-		uint32_t want = (reads ? EPOLLIN | EPOLLRDHUP : 0) | (relay_wants_out(in) ? EPOLLOUT : 0);
+		uint32_t want = (reads ? EPOLLIN | EPOLLRDHUP : 0) |
+				(relay_wants_out(in) ? EPOLLOUT : 0);
 		struct loop_io *io = &out->from->io;
 
 		if (io->have & EPOLLHUP) {
@@ -255,8 +261,8 @@ static int choose(struct relay *relay, const struct gate_label *label)
 		else if (is_empty_handed(relay))
 			return enter(relay, label) == 0;
 	}
-	if (relay->refused && relay->pump[CLIENT].ops == &relay_copy_ops && relay->reads >= SPLICE_READS &&
-	    bytes / relay->reads >= SPLICE_BYTES_A_READ)
+	if (relay->refused && relay->pump[CLIENT].ops == &relay_copy_ops &&
+	    relay->reads >= SPLICE_READS && bytes / relay->reads >= SPLICE_BYTES_A_READ)
 		become(relay, &relay_splice_ops);
 	return 0;
 }
@@ -285,7 +291,7 @@ int relay_run(struct relay *relay, const struct gate_label *label)
 
 	if (r)
 		return r;
-	choose(relay, label);		/* with enter_after 0, before the first byte */
+	choose(relay, label); /* with enter_after 0, before the first byte */
 	r = run_pumps(relay);
 	if (!r && choose(relay, label))
 		r = run_pumps(relay);

@@ -13,21 +13,21 @@
 #include "net/stream.h"
 #include "relay/pipes.h"
 
-#define RELAY_TURN_BYTES (1U << 20)	/* a pump moves no more in one turn */
-#define RELAY_BULK_BYTES 512000U	/* beyond, a direction gets large buffers */
-#define RELAY_SCRATCH	 ((size_t)512 << 10)
+#define RELAY_TURN_BYTES (1U << 20) /* a pump moves no more in one turn */
+#define RELAY_BULK_BYTES 512000U    /* beyond, a direction gets large buffers */
+#define RELAY_SCRATCH    ((size_t)512 << 10)
 
 struct relay;
 
 /* Why `auto` did not pick the sockmap for a relay. */
 enum relay_refusal {
-	REFUSED_NOT,		/* it did, or it was not yet time */
-	REFUSED_UNFIT,		/* kernel or self-test: see status */
+	REFUSED_NOT,   /* it did, or it was not yet time */
+	REFUSED_UNFIT, /* kernel or self-test: see status */
 	REFUSED_SLOTS,
 	REFUSED_MEMORY,
-	REFUSED_SOCKETS,	/* the kernel said no to these two */
-	REFUSED_TAINT,		/* the kernel went wrong since the start */
-	REFUSED_SPILLS,		/* entered, but the peer was too slow too often */
+	REFUSED_SOCKETS, /* the kernel said no to these two */
+	REFUSED_TAINT,   /* the kernel went wrong since the start */
+	REFUSED_SPILLS,  /* entered, but the peer was too slow too often */
 	REFUSED_COUNT,
 };
 extern const char *const relay_refusal_names[REFUSED_COUNT];
@@ -38,14 +38,15 @@ struct relay_env {
 	enum relay_method method;
 	uint32_t enter_after;
 	uint64_t buffer_limit;
-	uint32_t first_buffer;		/* sockmap: send buffer of a direction, until it is seen to need more */
-	struct mem_budget memory;	/* what relays may hold, in user space and in grown queues */
-	uint8_t *scratch;		/* RELAY_SCRATCH bytes: what is read is written at once or held */
+	uint32_t
+		first_buffer; /* sockmap: send buffer of a direction, until it is seen to need more */
+	struct mem_budget memory; /* what relays may hold, in user space and in grown queues */
+	uint8_t *scratch;         /* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
 	struct gate_set gates;
-	bool gates_open;		/* new relays may enter the sockmap */
-	enum relay_refusal gates_why;	/* if not */
-	void (*wake)(struct relay *relay);	/* relay_run() is due; set by the owner of the relays */
+	bool gates_open;                   /* new relays may enter the sockmap */
+	enum relay_refusal gates_why;      /* if not */
+	void (*wake)(struct relay *relay); /* relay_run() is due; set by the owner of the relays */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 };
 
@@ -65,35 +66,35 @@ struct pump {
 	const struct relay_ops *ops;
 	struct relay *relay;
 	struct stream *from, *to;
-	uint64_t bytes;		/* moved by user space */
-	uint8_t *held;		/* copy, sockmap: what @to would not take; NULL: nothing */
+	uint64_t bytes; /* moved by user space */
+	uint8_t *held;  /* copy, sockmap: what @to would not take; NULL: nothing */
 	uint32_t held_at, held_bytes, held_size;
-	uint32_t piped;		/* splice: bytes in @pipe */
-	struct pipe *pipe;	/* splice: NULL unless it holds bytes */
-	uint32_t buffers;	/* sockmap: bytes of the budget that the direction took */
-	uint32_t spills;	/* sockmap: seen */
-	uint32_t clamp;		/* sockmap: the window to give back to @from, 0: it is not narrowed */
-	uint8_t polls;		/* sockmap: turns since it was narrowed for the gate to open again */
-	int64_t queued;		/* sockmap: at the last look, while narrowed */
-	uint64_t resume_bytes;	/* sockmap: what user space has moved when it next tries that */
-	uint32_t mask;		/* sockmap: what the kernel reports of @from, see loop_io_mask() */
-	uint64_t mark_bytes, mark_ms;	/* where the rate is measured from */
-	uint8_t side;		/* of @from: also the gate's direction */
-	bool eof;		/* @from has ended */
-	bool done;		/* and @to has been told */
-	bool full;		/* @to said EAGAIN */
-	bool waits;		/* for the poll timer, not for @from */
+	uint32_t piped;    /* splice: bytes in @pipe */
+	struct pipe *pipe; /* splice: NULL unless it holds bytes */
+	uint32_t buffers;  /* sockmap: bytes of the budget that the direction took */
+	uint32_t spills;   /* sockmap: seen */
+	uint32_t clamp;    /* sockmap: the window to give back to @from, 0: it is not narrowed */
+	uint8_t polls;     /* sockmap: turns since it was narrowed for the gate to open again */
+	int64_t queued;    /* sockmap: at the last look, while narrowed */
+	uint64_t resume_bytes; /* sockmap: what user space has moved when it next tries that */
+	uint32_t mask;         /* sockmap: what the kernel reports of @from, see loop_io_mask() */
+	uint64_t mark_bytes, mark_ms; /* where the rate is measured from */
+	uint8_t side;                 /* of @from: also the gate's direction */
+	bool eof;                     /* @from has ended */
+	bool done;                    /* and @to has been told */
+	bool full;                    /* @to said EAGAIN */
+	bool waits;                   /* for the poll timer, not for @from */
 };
 
 struct relay {
 	struct relay_env *env;
-	struct pump pump[SIDES];	/* [CLIENT]: the upload */
-	struct gate *gate;		/* NULL: never entered */
-	struct timer poll;		/* where no event tells */
+	struct pump pump[SIDES]; /* [CLIENT]: the upload */
+	struct gate *gate;       /* NULL: never entered */
+	struct timer poll;       /* where no event tells */
 	uint32_t poll_ms;
 	uint32_t reads;
 	enum relay_refusal refused;
-	int8_t failed;			/* side whose socket broke, -1: none */
+	int8_t failed; /* side whose socket broke, -1: none */
 };
 
 enum relay_status { RELAY_MORE, RELAY_DONE };
@@ -105,7 +106,8 @@ void relay_env_deinit(struct relay_env *env);
 /* The fast path is there: relays may enter it. */
 int relay_env_open_gates(struct relay_env *env, struct fastpath *fastpath, uint16_t worker);
 
-void relay_start(struct relay *relay, struct relay_env *env, struct stream *client, struct stream *upstream);
+void relay_start(struct relay *relay, struct relay_env *env, struct stream *client,
+		 struct stream *upstream);
 /* A turn. RELAY_MORE: waits for its streams or calls env->wake. -errno: broken, relay->failed names the
  * side. @label is for bpftool. */
 int relay_run(struct relay *relay, const struct gate_label *label);
@@ -115,8 +117,8 @@ void relay_stop(struct relay *relay);
 void relay_release(struct relay *relay);
 
 const char *relay_method_name(const struct relay *relay);
-uint64_t relay_bytes(const struct relay *relay, int side);		/* moved, by anybody */
-uint64_t relay_kernel_bytes(const struct relay *relay, int side);	/* of these, by the kernel */
+uint64_t relay_bytes(const struct relay *relay, int side);        /* moved, by anybody */
+uint64_t relay_kernel_bytes(const struct relay *relay, int side); /* of these, by the kernel */
 
 /* For the methods. */
 int relay_hold(struct pump *pump, const uint8_t *data, uint32_t bytes);
@@ -130,5 +132,5 @@ void relay_poll_later(struct pump *pump);
 void relay_poll(struct relay *relay);
 int relay_fail(struct pump *pump, const struct stream *stream, int err);
 int relay_sockmap_enter(struct relay *relay, const struct gate_label *label);
-int relay_sockmap_listen(struct relay *relay);	/* to no more than it has to */
+int relay_sockmap_listen(struct relay *relay); /* to no more than it has to */
 void relay_sockmap_event(struct gate *gate, int side, enum seam_event_kind kind);

@@ -9,23 +9,23 @@
 #include "base/clock.h"
 #include "base/names.h"
 
-#define STREAM_BYTES (4U << 20)
-#define SOME_BYTES   65536U
-#define SMALL_CHUNK  1000U
-#define PING_PONGS   500
-#define RACES	     100
-#define RACERS	     10			/* at a time */
-#define TINY_BUFFER  16384		/* the kernel makes it twice as much */
+#define STREAM_BYTES   (4U << 20)
+#define SOME_BYTES     65536U
+#define SMALL_CHUNK    1000U
+#define PING_PONGS     500
+#define RACES          100
+#define RACERS         10    /* at a time */
+#define TINY_BUFFER    16384 /* the kernel makes it twice as much */
 #define STALL_QUIET_MS 12
 /* A stalled reader: what may be waiting in three pairs of tiny buffers, the gate's first cap and the segment
  * that was over it, with room for their overhead. Without the gate all of STALL_BYTES would. */
-#define STALL_LIMIT (384U << 10)
-#define STALL_BYTES (1U << 20)
+#define STALL_LIMIT    (384U << 10)
+#define STALL_BYTES    (1U << 20)
 
 struct case_ops {
 	const char *name;
-	int (*run)(struct pair *pair, int side);	/* 0, or what pair_fail() returns */
-	int side;					/* whose bytes, or whose end, it is about */
+	int (*run)(struct pair *pair, int side); /* 0, or what pair_fail() returns */
+	int side;                                /* whose bytes, or whose end, it is about */
 	uint32_t enter_after;
 };
 
@@ -58,7 +58,8 @@ static int early_bytes(struct pair *pair, int side)
 		pair->way[side].total = SOME_BYTES / 2;
 		pair->way[side].chunk = SMALL_CHUNK;
 	}
-	while (!r && (pair->way[CLIENT].sent < SOME_BYTES / 2 || pair->way[UPSTREAM].sent < SOME_BYTES / 2))
+	while (!r && (pair->way[CLIENT].sent < SOME_BYTES / 2 ||
+		      pair->way[UPSTREAM].sent < SOME_BYTES / 2))
 		r = pair_turn(pair);
 	if (r)
 		return r;
@@ -191,11 +192,12 @@ static int reset_by(struct pair *pair, int side)
 		return r;
 	pair_end_close(pair, side, true);
 	while (!r && (pair->started || !way->receive_error))
-		r = pair_turn(pair);		/* a FIN fails there */
+		r = pair_turn(pair); /* a FIN fails there */
 	if (r)
 		return r;
 	if (way->receive_error != -ECONNRESET)
-		return pair_fail(pair->rig, "the other end was told \"%s\"", strerror(-way->receive_error));
+		return pair_fail(pair->rig, "the other end was told \"%s\"",
+				 strerror(-way->receive_error));
 	return pair_check_kernel(pair, side);
 }
 
@@ -247,7 +249,7 @@ static int overlap(struct pair *pair, int side)
 
 static uint32_t draw(uint32_t *state, uint32_t below)
 {
-	*state = *state * 1664525U + 1013904223U;	/* the same races at every start */
+	*state = *state * 1664525U + 1013904223U; /* the same races at every start */
 	return (uint32_t)(((uint64_t)*state * below) >> 32);
 }
 
@@ -354,7 +356,8 @@ static void run_case(struct pair_rig *rig, const struct case_ops *ops, struct se
 
 	rig->why[0] = 0;
 	if (clock_ms() > rig->deadline_ms) {
-		*ret = (struct selftest_case){ .name = ops->name, .why = "not run: no time was left" };
+		*ret = (struct selftest_case){ .name = ops->name,
+					       .why = "not run: no time was left" };
 		return;
 	}
 	rig->env.enter_after = ops->enter_after;
@@ -367,7 +370,8 @@ static void run_case(struct pair_rig *rig, const struct case_ops *ops, struct se
 	ret->us = (uint32_t)((clock_ns() - start) / 1000);
 }
 
-int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count, char *reason)
+int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
+		   char *reason)
 {
 	struct pair_rig rig;
 	const char *step;
@@ -375,7 +379,8 @@ int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_
 
 	*ret_count = 0;
 	if (r) {
-		snprintf(reason, FASTPATH_REASON_MAX, "the self-test cannot be run: %s: %s", step, strerror(-r));
+		snprintf(reason, FASTPATH_REASON_MAX, "the self-test cannot be run: %s: %s", step,
+			 strerror(-r));
 		return r;
 	}
 	rig.deadline_ms = rig.loop.now_ms + SELFTEST_LIMIT_MS;
@@ -384,7 +389,8 @@ int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_
 		if (cases[i].passed || result)
 			continue;
 		result = -EIO;
-		snprintf(reason, FASTPATH_REASON_MAX, "self-test %s: %s", cases[i].name, cases[i].why);
+		snprintf(reason, FASTPATH_REASON_MAX, "self-test %s: %s", cases[i].name,
+			 cases[i].why);
 	}
 	*ret_count = ARRAY_SIZE(all_cases);
 	pair_rig_deinit(&rig);

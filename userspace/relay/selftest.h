@@ -15,7 +15,7 @@
 struct selftest_case {
 	const char *name;
 	bool passed;
-	char why[PAIR_WHY_MAX];		/* it failed; of one that passed: what was left out, mostly "" */
+	char why[PAIR_WHY_MAX]; /* it failed; of one that passed: what was left out, mostly "" */
 	uint32_t us;
 };
 
@@ -23,4 +23,5 @@ struct selftest_case {
  * SELFTEST_CASES_MAX. 0: all passed. -EIO: one did not, and @reason of FASTPATH_REASON_MAX bytes says which
  * and how. Any other: it could not be run (no loopback, no descriptors), @reason names the step, and
  * *@ret_count is 0. Takes SELFTEST_LIMIT_MS at most, and leaves nothing behind. */
-int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count, char *reason);
+int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
+		   char *reason);

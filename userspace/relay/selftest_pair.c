@@ -12,9 +12,9 @@
 #include "net/sock.h"
 
 #define ACCEPT_WAIT_MS 5
-#define MEMORY_BYTES (64U << 20)
-#define FLOWS	     1024	/* so many that a pair begins with the smallest cap */
-#define BUFFER_BYTES (16U << 20)
+#define MEMORY_BYTES   (64U << 20)
+#define FLOWS          1024 /* so many that a pair begins with the smallest cap */
+#define BUFFER_BYTES   (16U << 20)
 
 int pair_fail(struct pair_rig *rig, const char *format, ...)
 {
@@ -32,7 +32,7 @@ static void fill_pattern(uint8_t *pattern)
 {
 	uint64_t word = 0x9e3779b97f4a7c15U;
 
-	for (uint32_t i = 0; i < PAIR_PATTERN_BYTES; i++) {	/* xorshift64 (Marsaglia, 2003) */
+	for (uint32_t i = 0; i < PAIR_PATTERN_BYTES; i++) { /* xorshift64 (Marsaglia, 2003) */
 		word ^= word << 13;
 		word ^= word >> 7;
 		word ^= word << 17;
@@ -42,7 +42,8 @@ static void fill_pattern(uint8_t *pattern)
 
 const uint8_t *pair_pattern(const struct pair_rig *rig, int side, uint64_t offset)
 {
-	uint64_t phase = side == CLIENT ? 0 : PAIR_PATTERN_BYTES / 3;	/* no way passes for the other */
+	uint64_t phase = side == CLIENT ? 0
+					: PAIR_PATTERN_BYTES / 3; /* no way passes for the other */
 
 	return rig->pattern + (offset + phase) % PAIR_PATTERN_BYTES;
 }
@@ -153,7 +154,8 @@ static int accept_from(struct pair_rig *rig, int fd, int *ret_fd)
 
 	while (!r) {
 		struct pollfd ready = { .fd = rig->listener, .events = POLLIN };
-		defer_close int got = accept4(rig->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		defer_close int got = accept4(rig->listener, NULL, NULL,
+					      SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (got >= 0 && !sock_peer_addr(got, &peer) && addr_equal(&peer, &wanted)) {
 			*ret_fd = TAKE_FD(got);
@@ -179,7 +181,7 @@ static int connect_pair(struct pair_rig *rig, int buffer, int fd[2])
 
 	if (active < 0)
 		return -errno;
-	r = set_options(rig->listener, buffer);		/* inherited, and the window scale depends on it */
+	r = set_options(rig->listener, buffer); /* inherited, and the window scale depends on it */
 	if (!r)
 		r = set_options(active, buffer);
 	if (!r && connect(active, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
@@ -248,7 +250,7 @@ static int connect_both(struct pair *pair, int buffer)
 		r = connect_pair(pair->rig, buffer, fd);
 		if (r)
 			break;
-		if (side == UPSTREAM) {		/* there the relay is who connects */
+		if (side == UPSTREAM) { /* there the relay is who connects */
 			int accepted = fd[1];
 
 			fd[1] = fd[0];
@@ -294,7 +296,7 @@ void pair_close(struct pair *pair)
 {
 	if (pair->started)
 		finish(pair, -ECANCELED);
-	for (int side = 0; side < SIDES; side++) {	/* by RST: nothing waits for TIME_WAIT */
+	for (int side = 0; side < SIDES; side++) { /* by RST: nothing waits for TIME_WAIT */
 		stream_close(&pair->side[side], true);
 		stream_close(&pair->end[side], true);
 	}

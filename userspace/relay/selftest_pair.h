@@ -15,11 +15,11 @@ struct pair_rig {
 	struct loop loop;
 	struct relay_env env;
 	int listener;
-	struct addr address;		/* of the listener */
+	struct addr address; /* of the listener */
 	uint8_t *pattern;
-	uint8_t *received;		/* a read's worth */
+	uint8_t *received; /* a read's worth */
 	uint64_t deadline_ms;
-	char why[PAIR_WHY_MAX];		/* the first thing that went wrong */
+	char why[PAIR_WHY_MAX]; /* the first thing that went wrong */
 };
 
 /* -errno, with the step in *@ret_step. @fastpath NULL: without the sockmap. */
@@ -34,26 +34,26 @@ __attribute__((format(printf, 2, 3))) int pair_fail(struct pair_rig *rig, const 
 
 /* The bytes from one end to the other. */
 struct pair_way {
-	uint64_t total;			/* to be sent, ever */
+	uint64_t total; /* to be sent, ever */
 	uint64_t sent, received;
-	uint32_t chunk;			/* bytes a send(), 0: as many as go */
-	bool fin;			/* a FIN after the last */
-	bool fin_joined;		/* the last byte and the FIN share a segment */
-	bool stalled;			/* the receiver does not read */
+	uint32_t chunk;  /* bytes a send(), 0: as many as go */
+	bool fin;        /* a FIN after the last */
+	bool fin_joined; /* the last byte and the FIN share a segment */
+	bool stalled;    /* the receiver does not read */
 	bool fin_sent, fin_received;
-	int send_error, receive_error;	/* -errno that an end was told */
+	int send_error, receive_error; /* -errno that an end was told */
 };
 
 struct pair {
 	struct pair_rig *rig;
-	struct stream end[SIDES];	/* the client's and the server's */
-	struct stream side[SIDES];	/* the relay's */
-	struct pair_way way[SIDES];	/* [CLIENT]: from the client's end to the server's */
+	struct stream end[SIDES];   /* the client's and the server's */
+	struct stream side[SIDES];  /* the relay's */
+	struct pair_way way[SIDES]; /* [CLIENT]: from the client's end to the server's */
 	struct relay relay;
 	bool started;
-	int result;			/* of the last relay_run(); not RELAY_MORE: the relay is gone */
-	uint64_t relayed[SIDES], in_kernel[SIDES];	/* bytes, when it ended */
-	uint64_t by_hand[SIDES];	/* bytes that a case moved past the relay */
+	int result; /* of the last relay_run(); not RELAY_MORE: the relay is gone */
+	uint64_t relayed[SIDES], in_kernel[SIDES]; /* bytes, when it ended */
+	uint64_t by_hand[SIDES];                   /* bytes that a case moved past the relay */
 	const char *method;
 };
 
@@ -63,11 +63,11 @@ int pair_open(struct pair *pair, int buffer);
 void pair_start(struct pair *pair);
 /* Both, with the kernel's choice. */
 int pair_begin(struct pair *pair);
-void pair_close(struct pair *pair);	/* any state after pair_init(), twice is fine */
-uint64_t pair_kernel_bytes(const struct pair *pair, int side);	/* also after the end */
+void pair_close(struct pair *pair); /* any state after pair_init(), twice is fine */
+uint64_t pair_kernel_bytes(const struct pair *pair, int side); /* also after the end */
 /* A read's worth, PAIR_PATTERN_BYTES, of what a way carries from @offset on. */
 const uint8_t *pair_pattern(const struct pair_rig *rig, int side, uint64_t offset);
-#define PAIR_PATTERN_BYTES 65521U	/* prime: no segment, buffer or page size divides it */
+#define PAIR_PATTERN_BYTES 65521U /* prime: no segment, buffer or page size divides it */
 
 /* The ends send and receive what they can, and the loop runs once. -EIO: a wrong byte, or no time left. */
 int pair_turn(struct pair *pair);

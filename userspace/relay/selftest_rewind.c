@@ -10,7 +10,7 @@
 #include "relay/selftest_pair.h"
 
 #ifndef TCP_REPAIR_OFF_NO_WP
-#define TCP_REPAIR_OFF_NO_WP (-1)	/* 4.19; with a window probe the peer would be spoken to */
+#define TCP_REPAIR_OFF_NO_WP (-1) /* 4.19; with a window probe the peer would be spoken to */
 #endif
 
 /* <netinet/tcp.h> of musl has neither, nor can <linux/tcp.h> be included beside it. */
@@ -21,8 +21,8 @@ enum { QUEUE_RECEIVE = 1, QUEUE_SEND = 2, OPTION_WINDOW_SCALE = 3 };
 
 struct repair_state {
 	struct addr local, remote;
-	uint32_t seq[3];			/* by queue */
-	uint32_t window[5];			/* struct tcp_repair_window */
+	uint32_t seq[3];    /* by queue */
+	uint32_t window[5]; /* struct tcp_repair_window */
 	struct repair_option scale;
 };
 
@@ -43,7 +43,8 @@ static int save(int fd, struct repair_state *state)
 		socklen_t seq_len = sizeof(state->seq[queue]);
 
 		r = set_int(fd, TCP_REPAIR_QUEUE, queue);
-		if (!r && getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &state->seq[queue], &seq_len) < 0)
+		if (!r &&
+		    getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &state->seq[queue], &seq_len) < 0)
 			r = -errno;
 	}
 	if (!r && (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
@@ -67,10 +68,12 @@ static int restore(int fd, const struct repair_state *state)
 		if (!r)
 			r = set_int(fd, TCP_QUEUE_SEQ, (int)state->seq[queue]);
 	}
-	if (!r && connect(fd, (struct sockaddr *)&sa, len) < 0)		/* sends nothing */
+	if (!r && connect(fd, (struct sockaddr *)&sa, len) < 0) /* sends nothing */
 		r = -errno;
-	if (!r && (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, &state->scale, sizeof(state->scale)) < 0 ||
-		   setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, state->window, sizeof(state->window)) < 0))
+	if (!r && (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, &state->scale,
+			      sizeof(state->scale)) < 0 ||
+		   setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, state->window,
+			      sizeof(state->window)) < 0))
 		r = -errno;
 	return r ? r : set_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 }
@@ -90,7 +93,7 @@ int pair_end_rewind(struct pair *pair, int side, uint32_t back)
 		r = save(end->fd, &state);
 	if (r)
 		return r;
-	stream_close(end, false);	/* in repair mode without a word */
+	stream_close(end, false); /* in repair mode without a word */
 	state.seq[QUEUE_SEND] -= back;
 	pair->way[side].sent -= back;
 	r = restore(fd, &state);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "relay/selftest_pair.h"
 
-#define TURN_BYTES   (256U << 10)	/* of a way, so that both ways and the relay get theirs */
+#define TURN_BYTES   (256U << 10) /* of a way, so that both ways and the relay get theirs */
 #define TURN_WAIT_MS 5
 
 static const char *const way_names[SIDES] = { "client to server", "server to client" };
@@ -35,7 +35,8 @@ static void push(struct pair *pair, int side)
 	uint64_t stop = way->sent + TURN_BYTES;
 
 	while (way->sent < way->total && way->sent < stop && !way->send_error) {
-		uint64_t left = way->total - way->sent, limit = way->chunk ? way->chunk : PAIR_PATTERN_BYTES;
+		uint64_t left = way->total - way->sent,
+			 limit = way->chunk ? way->chunk : PAIR_PATTERN_BYTES;
 		size_t size = left < limit ? left : limit;
 		bool joined = way->fin && way->fin_joined && size == left;
 		ssize_t n = send(pair->end[side].fd, pair_pattern(pair->rig, side, way->sent), size,
@@ -78,7 +79,7 @@ static int take_fin(struct pair *pair, int side)
 {
 	struct pair_way *way = &pair->way[side];
 
-	if (pair->way[!side].send_error) {	/* which was told the reason, once */
+	if (pair->way[!side].send_error) { /* which was told the reason, once */
 		way->receive_error = pair->way[!side].send_error;
 		return 0;
 	}
@@ -121,7 +122,8 @@ static int out_of_time(struct pair *pair)
 
 	for (int side = 0; side < SIDES; side++)
 		snprintf(at[side], sizeof(at[side]), "%llu of %llu bytes%s",
-			 (unsigned long long)way[side].received, (unsigned long long)way[side].total,
+			 (unsigned long long)way[side].received,
+			 (unsigned long long)way[side].total,
 			 way[side].fin_sent && !way[side].fin_received ? ", no FIN" : "");
 	return pair_fail(pair->rig, "timed out: up %s, down %s", at[CLIENT], at[UPSTREAM]);
 }
@@ -164,8 +166,9 @@ static int settled(struct pair *pair, int side)
 	int err = way->send_error ? way->send_error : way->receive_error;
 
 	if (err)
-		return pair_fail(pair->rig, "%s: %s after %llu of %llu bytes", way_names[side], strerror(-err),
-				 (unsigned long long)way->received, (unsigned long long)way->total);
+		return pair_fail(pair->rig, "%s: %s after %llu of %llu bytes", way_names[side],
+				 strerror(-err), (unsigned long long)way->received,
+				 (unsigned long long)way->total);
 	return way->received == way->total && (!way->fin || way->fin_received);
 }
 
@@ -216,7 +219,8 @@ int pair_finish(struct pair *pair)
 		return pair_fail(pair->rig, "the relay ended with %s", strerror(-pair->result));
 	for (int side = 0; side < SIDES; side++)
 		if (pair->relayed[side] + pair->by_hand[side] != pair->way[side].received)
-			return pair_fail(pair->rig, "%s: %llu bytes, but %llu were counted", way_names[side],
+			return pair_fail(pair->rig, "%s: %llu bytes, but %llu were counted",
+					 way_names[side],
 					 (unsigned long long)pair->way[side].received,
 					 (unsigned long long)pair->relayed[side]);
 	return 0;

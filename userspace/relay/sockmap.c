@@ -8,15 +8,15 @@
 #include "net/sock.h"
 #include "relay/relay.h"
 
-#define RATE_MS		8U		/* the redirect worker may have to wait that long for a processor */
-#define NARROW_LEAST	16384U		/* window of a sender that is to slow down */
+#define RATE_MS         8U     /* the redirect worker may have to wait that long for a processor */
+#define NARROW_LEAST    16384U /* window of a sender that is to slow down */
 #define NARROW_SEGMENTS 4U
-#define NEAR_RTT_US	5000U
-#define RESUME_BYTES	(8ULL << 20)
-#define RESUME_POLLS	4U
-#define GROW_STEP_MOST	(256ULL << 20)
-#define SPILLS_MOST	64U
-#define BYTES_A_SPILL	(128ULL << 10)	/* fewer are not worth the trouble */
+#define NEAR_RTT_US     5000U
+#define RESUME_BYTES    (8ULL << 20)
+#define RESUME_POLLS    4U
+#define GROW_STEP_MOST  (256ULL << 20)
+#define SPILLS_MOST     64U
+#define BYTES_A_SPILL   (128ULL << 10) /* fewer are not worth the trouble */
 
 /* What a send queue should hold at the present rate, in bytes a millisecond: a few milliseconds of it, or
  * twice a round trip. */
@@ -78,7 +78,7 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 		struct pump *p = &relay->pump[side];
 
 		set_buffer(p, env->first_buffer);
-		p->from->io.have |= EPOLLIN;	/* recv() runs the verdict over what is queued */
+		p->from->io.have |= EPOLLIN; /* recv() runs the verdict over what is queued */
 		if (p->bytes >= RELAY_BULK_BYTES)
 			grow_and_rearm(p);
 		else
@@ -125,7 +125,7 @@ static int relieve(struct pump *p)
 		widen(p);
 		return 0;
 	}
-	if (!open || queued < p->queued)	/* do not be late */
+	if (!open || queued < p->queued) /* do not be late */
 		p->relay->poll_ms = 1;
 	p->queued = queued;
 	relay_poll(p->relay);
@@ -135,8 +135,8 @@ static int relieve(struct pump *p)
 /* User space has carried the direction for a while since the gate was shut: could the kernel again? */
 static void try_to_resume(struct pump *p)
 {
-	if (p->clamp || p->held || p->bytes < p->resume_bytes || gate_carries(p->relay->gate, p->side) ||
-	    gate_dir(p->relay->gate, p->side)->hold)
+	if (p->clamp || p->held || p->bytes < p->resume_bytes ||
+	    gate_carries(p->relay->gate, p->side) || gate_dir(p->relay->gate, p->side)->hold)
 		return;
 	p->resume_bytes = p->bytes + RESUME_BYTES;
 	p->polls = 0;
@@ -237,7 +237,7 @@ static int receive(struct pump *p)
 
 	if (n == -EAGAIN) {
 		loop_io_drained(&p->from->io, EPOLLIN);
-		if (p->from->io.have & EPOLLRDHUP)	/* no event tells when the rest comes */
+		if (p->from->io.have & EPOLLRDHUP) /* no event tells when the rest comes */
 			relay_poll_later(p);
 		return 0;
 	}

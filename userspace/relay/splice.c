@@ -62,7 +62,7 @@ static int flush(struct pump *p)
 
 static struct pipe *get_pipe(struct pump *p)
 {
-	if (p->from->io.have & EPOLLPRI)	/* splice() stops at urgent data for good */
+	if (p->from->io.have & EPOLLPRI) /* splice() stops at urgent data for good */
 		p->ops = &relay_copy_ops;
 	else
 		p->pipe = pipe_get(&p->relay->env->pipes);
@@ -84,7 +84,7 @@ static int splice_run(struct pump *p)
 			return relay_copy_ops.run(p);
 		r = fill_pipe(p);
 		if (r <= 0) {
-			(void)drain_pipe(p);	/* gives the empty pipe back */
+			(void)drain_pipe(p); /* gives the empty pipe back */
 			return r;
 		}
 		moved += (uint32_t)r;
