@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "ctl/server.h"
 #include "daemon/limits.h"
+#include "daemon/method.h"
 #include "flow/worker.h"
 #include "kern/kernel.h"
 #include "loop/signals.h"
@@ -145,10 +146,8 @@ static int open_fastpath(struct app *app)
 			 relay_method_names[relay->method]);
 		return 0;
 	}
-	if (!relay->force && !kernel_sockmap_fit(reason, FASTPATH_REASON_MAX))
-		return -EOPNOTSUPP;
-	r = fastpath_load(&app->fastpath, app->config->limits.max_flows, app->config->workers,
-			  reason);
+	r = method_open_sockmap(relay->force, app->config->limits.max_flows, app->config->workers,
+				&app->fastpath, reason);
 	if (r)
 		return r;
 	if (fastpath_pin(app->fastpath, pins))

@@ -9,6 +9,7 @@
 #include "base/names.h"
 #include "config/config.h"
 #include "daemon/app.h"
+#include "daemon/method.h"
 
 #define DEFAULT_CONFIG "/etc/seam/config.json"
 
@@ -55,6 +56,12 @@ static int cmd_check(const struct options *options)
 	return 0;
 }
 
+static int cmd_selftest(const struct options *options)
+{
+	log_set_level(LOG_ERROR);
+	return method_selftest(options->json);
+}
+
 static int cmd_schema(const struct options *options)
 {
 	(void)options;
@@ -77,6 +84,7 @@ static const struct command {
 	{ "run", "carry traffic, in the foreground, until SIGTERM", cmd_run },
 	{ "check", "read the configuration and report everything that is wrong with it",
 	  cmd_check },
+	{ "selftest", "try what the kernel does with a sockmap, case by case", cmd_selftest },
 	{ "schema", "print every key of the configuration with its type, default and meaning",
 	  cmd_schema },
 	{ "version", "print the version", cmd_version },
