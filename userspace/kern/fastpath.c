@@ -17,13 +17,12 @@
 
 #define RING_BYTES (256 * 1024)
 
-/* One level quieter than libbpf has it: what it calls a warning is often the expected "no". */
+/* What libbpf calls a warning is often the expected "no", and the reason that we return names it. */
 static int on_libbpf_print(enum libbpf_print_level level, const char *format, va_list args)
 {
-	enum log_level ours = level == LIBBPF_WARN ? LOG_INFO : LOG_DEBUG;
-
-	if (log_enabled(ours))
-		log_vwrite(ours, "libbpf", format, args);
+	(void)level;
+	if (log_enabled(LOG_DEBUG))
+		log_vwrite(LOG_DEBUG, "libbpf", format, args);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "relay/selftest_pair.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -140,6 +141,10 @@ int pair_rig_check(struct pair_rig *rig)
 
 static int set_options(int fd, int buffer)
 {
+	static const int mss = 1448; /* Ethernet's, for loopback's is larger than small buffers */
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)) < 0)
+		return -errno;
 	if (buffer && (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer)) < 0 ||
 		       setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer)) < 0))
 		return -errno;
