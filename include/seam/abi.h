@@ -3,9 +3,8 @@
  * Fixed-width members only; every size is asserted. A change of layout changes SEAM_ABI_VERSION.
  */
 #pragma once
-#ifndef __bpf__
+#include <linux/bpf.h>
 #include <linux/types.h>
-#endif
 
 #define SEAM_ABI_VERSION 1
 #define SEAM_WORKERS_MAX 256
@@ -73,8 +72,30 @@ struct seam_event {
 /* So many passed bytes that nobody writes: no receive window counts them, something is stuck for good. */
 #define SEAM_PASSED_MAX (256U << 20)
 
+/* What user space asks of seam_enrol, as a packet. The tuples are those of a segment that the socket
+ * receives, in network byte order. */
+struct seam_enrol {
+	__u8 ether[16]; /* a packet has a link header */
+	__u64 id;       /* of the flow: its upstream socket is in seam_uplinks */
+	__u32 slot;     /* of the accepted socket */
+	__u32 start; /* answer: sequence number of the next byte that the accepted socket reads */
+	__u32 is_v6;
+	struct bpf_sock_tuple client, accepted;
+	__u32 pad;
+};
+
+/* What the kernel keeps with a client's socket (seam_locals). */
+struct seam_local {
+	__u64 id;
+	__u64 uplink; /* address of the upstream's struct sock, which may be gone */
+	__u32 slot;
+	__u32 start; /* sequence number that stands for written == 0 */
+};
+
 #ifndef __cplusplus
 _Static_assert(sizeof(struct seam_dir) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_flow) == 56, "no padding");
 _Static_assert(sizeof(struct seam_event) == 8, "no padding");
+_Static_assert(sizeof(struct seam_enrol) == 112, "no padding");
+_Static_assert(sizeof(struct seam_local) == 24, "no padding");
 #endif

@@ -135,7 +135,7 @@ const struct schema_key schema_keys[] = {
 	{ RELAY, "force", KEY_BOOL, FIELD(config_relay, force), .initial = "false", .reload = true,
 	  .help = "use sockmap on kernels where it is known to be broken" },
 	{ RELAY, "local_clients", KEY_BOOL, FIELD(config_relay, local_clients), .initial = "false",
-	  .help = "sockmap also for clients on this machine" },
+	  .help = "what clients on this machine send skips loopback (non-blocking sockets only)" },
 	{ RELAY, "enter_after", KEY_INTEGER, FIELD(config_relay, enter_after),
 	  RANGE("0", "1000000"), .initial = "16", .reload = true,
 	  .help = "reads of a flow before it enters the sockmap" },

@@ -164,8 +164,11 @@ static int choose_method(struct app *app)
 			  app->sockmap_reason);
 		return r;
 	}
+	if (app->fastpath && app->config->relay.local_clients)
+		method_open_local(app->config->relay.force, app->fastpath);
 	if (app->fastpath)
-		log_info("daemon", "relay: sockmap");
+		log_info("daemon", "relay: sockmap%s",
+			 app->fastpath->local ? ", local clients straight" : "");
 	else
 		log_info("daemon", "relay: %s; no sockmap: %s",
 			 app->config->relay.method == RELAY_COPY ? "copy" : "splice",

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/names.h"
+#include "kern/local.h"
 #include "sockmap.skel.h"
 
 #define RING_BYTES (256 * 1024)
@@ -209,6 +210,7 @@ void fastpath_free(struct fastpath *f)
 {
 	if (!f)
 		return;
+	local_free(f->local);
 	if (f->pinned)
 		unpin(f);
 	for (uint32_t i = 0; f->ring_fds && i < f->workers; i++)

@@ -14,6 +14,7 @@
 
 struct fastpath {
 	struct sockmap_bpf *skel;
+	struct local *local;   /* NULL: clients on this host are like any other */
 	struct seam_dir *dirs; /* seam_dirs, mapped: 2 * pairs of them */
 	size_t dirs_bytes;
 	uint32_t pairs, workers;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include "kern/local.h"
 
 #define LOST_CHECK_MS 1000
 #define STILL_TRIES   8
@@ -224,12 +225,32 @@ static int put_socket(struct gate *gate, int side)
 	return bpf_map_update_elem(gate->set->fastpath->socks_fd, &slot, &fd, BPF_ANY) ? -errno : 0;
 }
 
+/* A client on this host: what it sends goes straight, the rest of this direction through user space. */
+static void try_local(struct gate *gate, const struct gate_label *label)
+{
+	const struct local_flow flow = { .id = label->id,
+					 .slot = slot_of(gate, 0),
+					 .upstream_fd = gate->fd[1],
+					 .source = label->source,
+					 .destination = label->destination };
+	struct seam_dir *dir = gate_dir(gate, 0);
+	struct local *local = gate->set->fastpath->local;
+
+	if (!local || local_add(local, &flow, &dir->next_seq))
+		return;
+	gate->local_id = flow.id;
+	dir->hold = 1;
+	dir->gate = SEAM_GATE_LOCAL;
+}
+
 static void drop_flows(struct gate *gate)
 {
 	for (int side = 0; side < 2; side++)
 		if (gate->cookie[side])
 			(void)bpf_map_delete_elem(gate->set->fastpath->flows_fd,
 						  &gate->cookie[side]);
+	if (gate->local_id)
+		local_remove(gate->set->fastpath->local, gate->local_id);
 }
 
 int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, void *owner,
@@ -249,8 +270,10 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 	}
 	for (int side = 0; side < 2 && !r; side++)
 		r = put_flow(gate, side, label);
-	if (!r)
+	if (!r) {
+		try_local(gate, label);
 		r = put_socket(gate, 0);
+	}
 	if (r) {
 		drop_flows(gate);
 		give(gate);
@@ -270,6 +293,36 @@ void gate_remove(struct gate *gate)
 enum seam_gate gate_state(const struct gate *gate, int side)
 {
 	return __atomic_load_n(&gate_dir(gate, side)->gate, __ATOMIC_ACQUIRE);
+}
+
+/* What of the upstream's send queue is not from user space is from the client. */
+static void count_local(struct gate *gate)
+{
+	uint64_t others = gate->enqueued_base[1] + gate->sent[1], now = 0;
+
+	if (gate->local_ended)
+		return;
+	if (enqueued_exact(gate->fd[1], &now) && enqueued(gate->fd[1], &now))
+		return;
+	if (now > others + gate->local_bytes)
+		gate->local_bytes = now - others;
+}
+
+/* The client has said its last. The FIN that the upstream gets for it would count as a byte. */
+static void end_local(struct gate *gate)
+{
+	if (!gate->local_id || gate->local_ended)
+		return;
+	count_local(gate);
+	gate->local_ended = true;
+}
+
+uint64_t gate_kernel_bytes(struct gate *gate, int side)
+{
+	if (gate_state(gate, side) != SEAM_GATE_LOCAL)
+		return __atomic_load_n(&gate_dir(gate, side)->redirected, __ATOMIC_RELAXED);
+	count_local(gate);
+	return gate->local_bytes;
 }
 
 bool gate_carries(const struct gate *gate, int side)
@@ -293,7 +346,13 @@ ssize_t gate_recv(struct gate *gate, int side, void *data, size_t size)
 	gate->received[side] += (uint64_t)n;
 	/* The end of the stream is seen at once, but passed bytes may still wait behind what the kernel has
 	 * to send on this socket. */
-	return !n && size && gate_unread(gate, side) ? -EAGAIN : n;
+	if (n || !size)
+		return n;
+	if (gate_unread(gate, side))
+		return -EAGAIN;
+	if (!side)
+		end_local(gate);
+	return 0;
 }
 
 /* What the peer's send queue is to have been given in all. */

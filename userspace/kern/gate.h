@@ -46,6 +46,9 @@ struct gate {
 		[2];          /* bytes put into the send queue of a side before it was inserted */
 	uint64_t sent[2];     /* into that queue by user space, since */
 	uint64_t received[2]; /* by user space, since */
+	uint64_t local_id;    /* in the maps for local clients; 0: not there */
+	uint64_t local_bytes; /* that the client sent straight, as far as seen */
+	bool local_ended;     /* no more of them will come */
 };
 
 int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker,
@@ -71,6 +74,8 @@ void gate_remove(struct gate *gate);
 /* @side: the direction of the bytes that this side's socket receives. */
 struct seam_dir *gate_dir(const struct gate *gate, int side);
 enum seam_gate gate_state(const struct gate *gate, int side);
+/* Bytes of this direction that the kernel moved, ever. Both sockets are open. */
+uint64_t gate_kernel_bytes(struct gate *gate, int side);
 /* Nothing is left to user space at the moment: its socket need not be listened to. */
 bool gate_carries(const struct gate *gate, int side);
 /* As recv() with MSG_DONTWAIT, but -errno; 0 only when every byte has come through. */

@@ -337,7 +337,7 @@ uint64_t relay_kernel_bytes(const struct relay *relay, int side)
 {
 	if (!relay->gate)
 		return 0;
-	return __atomic_load_n(&gate_dir(relay->gate, side)->redirected, __ATOMIC_RELAXED);
+	return gate_kernel_bytes(relay->gate, side);
 }
 
 uint64_t relay_bytes(const struct relay *relay, int side)

@@ -372,7 +372,7 @@ int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_
 {
 	struct pair_rig rig;
 	const char *step;
-	int r = pair_rig_init(&rig, RELAY_SOCKMAP, fastpath, &step), result = 0;
+	int r = pair_rig_init(&rig, RELAY_SOCKMAP, fastpath, SELFTEST_LIMIT_MS, &step), result = 0;
 
 	*ret_count = 0;
 	if (r) {
@@ -380,7 +380,6 @@ int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_
 			 strerror(-r));
 		return r;
 	}
-	rig.deadline_ms = rig.loop.now_ms + SELFTEST_LIMIT_MS;
 	for (size_t i = 0; i < ARRAY_SIZE(all_cases); i++) {
 		run_case(&rig, &all_cases[i], &cases[i]);
 		if (cases[i].passed || result)

@@ -25,3 +25,7 @@ struct selftest_case {
  * *@ret_count is 0. Takes SELFTEST_LIMIT_MS at most, and leaves nothing behind. */
 int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
 		   char *reason);
+/* The same for clients on this host; @fastpath->local is there. -EOPNOTSUPP: bytes are safe with it, but
+ * applications would notice. */
+int relay_selftest_local(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
+			 char *reason);

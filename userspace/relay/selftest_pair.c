@@ -76,59 +76,6 @@ static void on_wake(struct relay *relay)
 	run(container_of(relay, struct pair, relay));
 }
 
-static int fill_rig(struct pair_rig *rig, enum relay_method method, struct fastpath *fastpath,
-		    const char **ret_step)
-{
-	const struct config_relay config = { .method = method,
-					     .buffer_limit = BUFFER_BYTES,
-					     .memory_limit = MEMORY_BYTES };
-	int r;
-
-	*ret_step = "epoll";
-	r = loop_init(&rig->loop);
-	if (r)
-		return r;
-	*ret_step = "memory";
-	r = relay_env_init(&rig->env, &config, 1, FLOWS, &rig->loop, on_wake);
-	rig->pattern = malloc((size_t)2 * PAIR_PATTERN_BYTES);
-	rig->received = malloc(PAIR_PATTERN_BYTES);
-	if (r || !rig->pattern || !rig->received)
-		return -ENOMEM;
-	fill_pattern(rig->pattern);
-	*ret_step = "a listener on 127.0.0.1";
-	r = listen_on_loopback(rig);
-	if (r || !fastpath)
-		return r;
-	*ret_step = "the events of the sockmap";
-	return relay_env_open_gates(&rig->env, fastpath, 0);
-}
-
-int pair_rig_init(struct pair_rig *rig, enum relay_method method, struct fastpath *fastpath,
-		  const char **ret_step)
-{
-	int r;
-
-	*rig = (struct pair_rig){ .loop.epoll_fd = -1, .listener = -1, .deadline_ms = UINT64_MAX };
-	r = fill_rig(rig, method, fastpath, ret_step);
-	if (r)
-		pair_rig_deinit(rig);
-	return r;
-}
-
-void pair_rig_deinit(struct pair_rig *rig)
-{
-	if (rig->loop.epoll_fd < 0)
-		return;
-	if (rig->env.loop)
-		relay_env_deinit(&rig->env);
-	if (rig->listener >= 0)
-		close(rig->listener);
-	loop_deinit(&rig->loop);
-	free(rig->pattern);
-	free(rig->received);
-	*rig = (struct pair_rig){ .loop.epoll_fd = -1, .listener = -1 };
-}
-
 int pair_rig_check(struct pair_rig *rig)
 {
 	if (rig->env.memory.used)
@@ -200,6 +147,76 @@ static int connect_pair(struct pair_rig *rig, int buffer, int fd[2])
 	return r;
 }
 
+static int try_loopback(struct pair_rig *rig)
+{
+	int fd[2] = { -1, -1 }, r = connect_pair(rig, 0, fd);
+
+	for (int i = 0; i < 2 && !r; i++) {
+		(void)sock_set_reset_on_close(fd[i]);
+		close(fd[i]);
+	}
+	return r;
+}
+
+static int fill_rig(struct pair_rig *rig, enum relay_method method, struct fastpath *fastpath,
+		    const char **ret_step)
+{
+	const struct config_relay config = { .method = method,
+					     .buffer_limit = BUFFER_BYTES,
+					     .memory_limit = MEMORY_BYTES };
+	int r;
+
+	*ret_step = "epoll";
+	r = loop_init(&rig->loop);
+	if (r)
+		return r;
+	*ret_step = "memory";
+	r = relay_env_init(&rig->env, &config, 1, FLOWS, &rig->loop, on_wake);
+	rig->pattern = malloc((size_t)2 * PAIR_PATTERN_BYTES);
+	rig->received = malloc(PAIR_PATTERN_BYTES);
+	if (r || !rig->pattern || !rig->received)
+		return -ENOMEM;
+	fill_pattern(rig->pattern);
+	*ret_step = "a listener on 127.0.0.1";
+	r = listen_on_loopback(rig);
+	if (r)
+		return r;
+	*ret_step = "a connection over 127.0.0.1";
+	r = try_loopback(rig);
+	if (r || !fastpath)
+		return r;
+	*ret_step = "the events of the sockmap";
+	return relay_env_open_gates(&rig->env, fastpath, 0);
+}
+
+int pair_rig_init(struct pair_rig *rig, enum relay_method method, struct fastpath *fastpath,
+		  uint32_t limit_ms, const char **ret_step)
+{
+	int r;
+
+	*rig = (struct pair_rig){ .loop.epoll_fd = -1,
+				  .listener = -1,
+				  .deadline_ms = clock_ms() + limit_ms };
+	r = fill_rig(rig, method, fastpath, ret_step);
+	if (r)
+		pair_rig_deinit(rig);
+	return r;
+}
+
+void pair_rig_deinit(struct pair_rig *rig)
+{
+	if (rig->loop.epoll_fd < 0)
+		return;
+	if (rig->env.loop)
+		relay_env_deinit(&rig->env);
+	if (rig->listener >= 0)
+		close(rig->listener);
+	loop_deinit(&rig->loop);
+	free(rig->pattern);
+	free(rig->received);
+	*rig = (struct pair_rig){ .loop.epoll_fd = -1, .listener = -1 };
+}
+
 static void finish(struct pair *pair, int result)
 {
 	pair->result = result;
@@ -217,13 +234,11 @@ static void finish(struct pair *pair, int result)
 
 static void run(struct pair *pair)
 {
-	const struct gate_label label = { .source = pair->rig->address,
-					  .destination = pair->rig->address };
 	int r;
 
 	if (!pair->started)
 		return;
-	r = relay_run(&pair->relay, &label);
+	r = relay_run(&pair->relay, &pair->label);
 	if (r != RELAY_MORE)
 		finish(pair, r);
 }
@@ -286,6 +301,11 @@ void pair_init(struct pair *pair, struct pair_rig *rig)
 int pair_open(struct pair *pair, int buffer)
 {
 	int r = connect_both(pair, buffer);
+
+	pair->label = (struct gate_label){ .id = --pair->rig->last_id,
+					   .destination = pair->rig->address };
+	if (!r)
+		r = sock_local_addr(pair->end[CLIENT].fd, &pair->label.source);
 
 	return r ? pair_fail(pair->rig, "connecting over 127.0.0.1: %s", strerror(-r)) : 0;
 }

@@ -19,12 +19,14 @@ struct pair_rig {
 	uint8_t *pattern;
 	uint8_t *received; /* a read's worth */
 	uint64_t deadline_ms;
+	uint64_t last_id;       /* of a pair; counts down, flows count up */
 	char why[PAIR_WHY_MAX]; /* the first thing that went wrong */
 };
 
-/* -errno, with the step in *@ret_step. @fastpath NULL: without the sockmap. */
+/* -errno, with the step in *@ret_step; -ETIMEDOUT: loopback is dead. @fastpath NULL: without the sockmap.
+ * Everything is to be over in @limit_ms. */
 int pair_rig_init(struct pair_rig *rig, enum relay_method method, struct fastpath *fastpath,
-		  const char **ret_step);
+		  uint32_t limit_ms, const char **ret_step);
 /* Every pair is closed. After a failure, or twice, is fine. */
 void pair_rig_deinit(struct pair_rig *rig);
 /* With every pair closed: what the relays took is given back, or it fails. */
@@ -50,6 +52,7 @@ struct pair {
 	struct stream side[SIDES];  /* the relay's */
 	struct pair_way way[SIDES]; /* [CLIENT]: from the client's end to the server's */
 	struct relay relay;
+	struct gate_label label;
 	bool started;
 	int result; /* of the last relay_run(); not RELAY_MORE: the relay is gone */
 	uint64_t relayed[SIDES], in_kernel[SIDES]; /* bytes, when it ended */

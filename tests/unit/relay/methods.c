@@ -20,10 +20,9 @@ static void setup(struct fixture *f, enum relay_method method)
 
 	f->fds = open_fds("");
 	f->pipes = open_fds("pipe:");
-	r = pair_rig_init(&f->rig, method, NULL, &step);
+	r = pair_rig_init(&f->rig, method, NULL, LIMIT_MS, &step);
 	if (r)
 		fail_msg("%s: %s", step, strerror(-r));
-	f->rig.deadline_ms = f->rig.loop.now_ms + LIMIT_MS;
 	pair_init(&f->pair, &f->rig);
 }
 

@@ -2,6 +2,8 @@
  * leaves nothing behind. */
 #include "common.h"
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include "relay/selftest.h"
 
@@ -111,6 +113,28 @@ static void test_out_of_descriptors(void **state)
 	assert_true(failed > 0);
 }
 
+static void test_no_loopback(void **state)
+{
+	struct selftest_case cases[SELFTEST_CASES_MAX];
+	char reason[FASTPATH_REASON_MAX] = "";
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), r;
+	unsigned fds = open_fds("");
+	size_t count = 99;
+
+	assert_true(home >= 0);
+	if (unshare(CLONE_NEWNET)) {
+		close(home);
+		skip(); /* CAP_SYS_ADMIN */
+	}
+	r = relay_selftest(fastpath, cases, &count, reason);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	assert_int_equal(r, -ENETUNREACH);
+	assert_int_equal(count, 0);
+	assert_non_null(strstr(reason, "127.0.0.1"));
+	assert_nothing_left(fds);
+	close(home);
+}
+
 static int load(void)
 {
 	char reason[FASTPATH_REASON_MAX];
@@ -129,6 +153,7 @@ int main(void)
 		cmocka_unit_test(test_passes),
 		cmocka_unit_test(test_says_what_is_wrong),
 		cmocka_unit_test(test_out_of_descriptors),
+		cmocka_unit_test(test_no_loopback),
 	};
 	int r = load();
 
