@@ -22,9 +22,15 @@ struct mem_budget {
 	uint64_t limit, used;
 };
 
+/* What may still be taken: nothing, if it was overdrawn. */
+static inline uint64_t mem_budget_left(const struct mem_budget *budget)
+{
+	return budget->used < budget->limit ? budget->limit - budget->used : 0;
+}
+
 static inline bool mem_budget_take(struct mem_budget *budget, uint64_t bytes)
 {
-	if (budget->limit - budget->used < bytes)
+	if (mem_budget_left(budget) < bytes)
 		return false;
 	budget->used += bytes;
 	return true;

@@ -1,4 +1,5 @@
 #include "base/names.h"
+#include <limits.h>
 #include <string.h>
 
 #define WORD_MAX 64U
@@ -18,7 +19,7 @@ static unsigned distance(const char *a, const char *b)
 	size_t alen = strlen(a), blen = strlen(b);
 
 	if (alen > WORD_MAX || blen > WORD_MAX)
-		return WORD_MAX;
+		return UINT_MAX;
 	for (size_t j = 0; j <= blen; j++)
 		rows[0][j] = (unsigned)j;
 	for (size_t i = 1; i <= alen; i++) {
@@ -48,7 +49,7 @@ const char *names_near(const char *const *table, size_t count, const char *word)
 	unsigned best = (unsigned)(len / 3) + 1;
 
 	for (size_t i = 0; i < count; i++) {
-		unsigned d = table[i] ? distance(table[i], word) : WORD_MAX;
+		unsigned d = table[i] ? distance(table[i], word) : UINT_MAX;
 
 		if (d <= best && (!near || d < best)) {
 			best = d;

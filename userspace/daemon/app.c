@@ -248,6 +248,7 @@ static int start(struct app *app)
 							     : (uint32_t)cores;
 	}
 	config->limits.max_flows = limits_flows(config->limits.max_flows);
+	app->taint = kernel_taint();	/* before the self-test: what it brings up counts as well */
 	r = start_loop(app);
 	if (!r)
 		r = choose_method(app);
@@ -259,9 +260,8 @@ static int start(struct app *app)
 		r = start_ctl(app);
 	if (r)
 		return r;
-	app->taint = kernel_taint();
 	if (app->fastpath)
-		timer_start(&app->taint_timer, &app->loop.timers, TAINT_CHECK_MS);
+		on_taint_timer(&app->taint_timer);
 	log_info("daemon", "seamd %s: %u workers, %u flows", SEAM_VERSION, config->workers,
 		 config->limits.max_flows);
 	return 0;

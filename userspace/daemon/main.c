@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "daemon/app.h"
 #include "daemon/method.h"
+#include "loop/signals.h"
 
 #define DEFAULT_CONFIG "/etc/seam/config.json"
 
@@ -59,6 +60,7 @@ static int cmd_check(const struct options *options)
 static int cmd_selftest(const struct options *options)
 {
 	log_set_level(LOG_ERROR);
+	signals_block();	/* SIGPIPE */
 	return method_selftest(options->json);
 }
 

@@ -5,6 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ::ffff:1.2.3.4 is 1.2.3.4 (RFC 4291 2.5.5.2). */
+static void unwrap(struct addr *addr)
+{
+	struct in_addr v4;
+
+	if (addr->family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&addr->v6))
+		return;
+	memcpy(&v4, &addr->v6.s6_addr[12], sizeof(v4));
+	addr->family = AF_INET;
+	addr->scope = 0;
+	addr->v4 = v4;
+}
+
 int addr_parse(const char *text, uint16_t port, struct addr *ret)
 {
 	struct addr addr = { .port = port };
@@ -15,6 +28,7 @@ int addr_parse(const char *text, uint16_t port, struct addr *ret)
 		addr.family = AF_INET6;
 	else
 		return -EINVAL;
+	unwrap(&addr);
 	*ret = addr;
 	return 0;
 }
@@ -32,13 +46,9 @@ int addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret)
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
 
 		addr.port = ntohs(in6->sin6_port);
-		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-			addr.family = AF_INET;
-			memcpy(&addr.v4, &in6->sin6_addr.s6_addr[12], sizeof(addr.v4));
-		} else {
-			addr.v6 = in6->sin6_addr;
-			addr.scope = in6->sin6_scope_id;
-		}
+		addr.v6 = in6->sin6_addr;
+		addr.scope = in6->sin6_scope_id;
+		unwrap(&addr);
 	} else {
 		return -EAFNOSUPPORT;
 	}

@@ -14,7 +14,7 @@ static uint32_t read_size(const struct pump *p)
 
 	if (size > env->buffer_limit)
 		size = env->buffer_limit;
-	if (size > env->memory.limit - env->memory.used)
+	if (size > mem_budget_left(&env->memory))
 		size = SCARCE_BYTES; /* goes on, slowly, with what one send() should take */
 	return (uint32_t)size;
 }

@@ -69,7 +69,7 @@ int relay_sockmap_enter(struct relay *relay, const struct gate_label *label)
 	struct relay_env *env = relay->env;
 	int fd[2] = { relay->pump[CLIENT].from->fd, relay->pump[UPSTREAM].from->fd }, r;
 
-	if (env->memory.limit - env->memory.used < 2ULL * env->first_buffer)
+	if (mem_budget_left(&env->memory) < 2ULL * env->first_buffer)
 		return -ENOBUFS;
 	r = gate_insert(&env->gates, fd, label, relay, &relay->gate);
 	if (r)
