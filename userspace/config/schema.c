@@ -140,7 +140,7 @@ const struct schema_key schema_keys[] = {
 	  RANGE("0", "1000000"), .initial = "16", .reload = true,
 	  .help = "reads of a flow before it enters the sockmap" },
 	{ RELAY, "buffer_limit", KEY_SIZE, FIELD(config_relay, buffer_limit),
-	  RANGE("64KiB", "1GiB"), .initial = "16MiB", .reload = true,
+	  RANGE("64KiB", "1GiB"), .initial = "32MiB", .reload = true,
 	  .help = "bytes that one direction of a flow may hold" },
 	{ RELAY, "memory_limit", KEY_SIZE, FIELD(config_relay, memory_limit), RANGE("1MiB", "1TiB"),
 	  .initial_help = "a quarter of the RAM", .reload = true,

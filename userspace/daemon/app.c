@@ -248,7 +248,7 @@ static int start(struct app *app)
 							     : (uint32_t)cores;
 	}
 	config->limits.max_flows = limits_flows(config->limits.max_flows);
-	app->taint = kernel_taint();	/* before the self-test: what it brings up counts as well */
+	app->taint = kernel_taint(); /* before the self-test: what it brings up counts as well */
 	r = start_loop(app);
 	if (!r)
 		r = choose_method(app);

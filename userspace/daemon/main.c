@@ -60,7 +60,7 @@ static int cmd_check(const struct options *options)
 static int cmd_selftest(const struct options *options)
 {
 	log_set_level(LOG_ERROR);
-	signals_block();	/* SIGPIPE */
+	signals_block(); /* SIGPIPE */
 	return method_selftest(options->json);
 }
 

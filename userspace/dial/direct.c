@@ -23,7 +23,7 @@ static void direct_cancel(struct dial *dial, bool reset)
 static void on_connected(struct loop_io *io)
 {
 	struct direct_dial *d = container_of(io, struct direct_dial, io);
-	int err = sock_error(io->fd);
+	int err = io->have & (EPOLLERR | EPOLLHUP) ? sock_error(io->fd) : 0;
 
 	timer_stop(&d->timeout, &io->loop->timers);
 	dial_finish(&d->base, err, "connect", io);

@@ -8,7 +8,7 @@
 #include "net/sock.h"
 #include "relay/relay.h"
 
-#define RATE_MS         8U     /* the redirect worker may have to wait that long for a processor */
+#define RATE_MS         16U    /* the redirect worker may have to wait that long for a processor */
 #define NARROW_LEAST    16384U /* window of a sender that is to slow down */
 #define NARROW_SEGMENTS 4U
 #define NEAR_RTT_US     5000U

@@ -42,7 +42,7 @@ static void assert_relay_defaults(const struct config_relay *relay)
 	assert_false(relay->force);
 	assert_false(relay->local_clients);
 	assert_int_equal(relay->enter_after, 16);
-	assert_int_equal(relay->buffer_limit, 16 << 20);
+	assert_int_equal(relay->buffer_limit, 32 << 20);
 	assert_int_equal(relay->memory_limit, ram / 4);
 	assert_int_equal(relay->half_close_timeout_ms, 60000);
 	assert_int_equal(relay->idle_timeout_ms, 0);
