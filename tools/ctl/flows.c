@@ -60,7 +60,8 @@ void show_flows(const json_t *data)
 	size_t i;
 
 	table_init(&table, headings, ARRAY_SIZE(headings));
-	json_array_foreach(data, i, flow) put_flow(&table, flow);
+	json_array_foreach (data, i, flow)
+		put_flow(&table, flow);
 	table_print(&table);
 }
 

@@ -10,8 +10,7 @@ static void show_refused(const json_t *refused)
 	json_t *count;
 
 	printf("  refused  ");
-	json_object_foreach((json_t *)refused, reason, count)
-	{
+	json_object_foreach ((json_t *)refused, reason, count) {
 		if (!json_integer_value(count))
 			continue;
 		printf("%s%" JSON_INTEGER_FORMAT " ", separator, json_integer_value(count));

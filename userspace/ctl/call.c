@@ -129,8 +129,7 @@ static int check_arguments(struct call *call)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(call->request, name, value)
-	{
+	json_object_foreach (call->request, name, value) {
 		if (names_find(frame, ARRAY_SIZE(frame), name) >= 0)
 			continue;
 		if (check_argument(call, name, value))

@@ -114,8 +114,7 @@ static void test_help(void **state)
 	size_t i;
 
 	assert_int_equal(json_array_size(data), 8);
-	json_array_foreach(data, i, command)
-	{
+	json_array_foreach (data, i, command) {
 		assert_true(strlen(kit_string(command, "help")) > 5);
 		mutating += json_is_true(json_object_get(command, "mutating"));
 		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
