@@ -42,13 +42,12 @@ struct gate {
 	void *owner;
 	int fd[2];
 	uint64_t cookie[2];
-	uint64_t enqueued_base
-		[2];          /* bytes put into the send queue of a side before it was inserted */
-	uint64_t sent[2];     /* into that queue by user space, since */
-	uint64_t received[2]; /* by user space, since */
-	uint64_t local_id;    /* in the maps for local clients; 0: not there */
-	uint64_t local_bytes; /* that the client sent straight, as far as seen */
-	bool local_ended;     /* no more of them will come */
+	uint64_t enqueued_base[2]; /* bytes in the send queue of a side before it was inserted */
+	uint64_t sent[2];          /* into that queue by user space, since */
+	uint64_t received[2];      /* by user space, since */
+	uint64_t local_id;         /* in the maps for local clients; 0: not there */
+	uint64_t local_bytes;      /* that the client sent straight, as far as seen */
+	bool local_ended;          /* no more of them will come */
 };
 
 int gate_set_init(struct gate_set *set, struct fastpath *fastpath, uint16_t worker,

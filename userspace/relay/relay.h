@@ -38,8 +38,7 @@ struct relay_env {
 	enum relay_method method;
 	uint32_t enter_after;
 	uint64_t buffer_limit;
-	uint32_t
-		first_buffer; /* sockmap: send buffer of a direction, until it is seen to need more */
+	uint32_t first_buffer;    /* sockmap: bytes of a send queue, until it needs more */
 	struct mem_budget memory; /* what relays may hold, in user space and in grown queues */
 	uint8_t *scratch;         /* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
@@ -54,7 +53,7 @@ struct pump;
 
 struct relay_ops {
 	const char *name;
-	/* Moves what it can. 0: blocked, ended, or had its turn; -errno: broken, and pump->failed is set. */
+	/* Moves what it can. 0: blocked, ended, or had its turn; -errno: broken, see relay_fail(). */
 	int (*run)(struct pump *pump);
 	/* Whether everything that was read is in the peer's send queue: 1, 0 (ask again: it has seen to
 	 * that), -errno. */
@@ -130,6 +129,7 @@ bool relay_wants_out(const struct pump *pump);
 void relay_poll_later(struct pump *pump);
 /* A turn at some later time, besides those for events. */
 void relay_poll(struct relay *relay);
+/* Notes whose socket broke; returns @err. */
 int relay_fail(struct pump *pump, const struct stream *stream, int err);
 int relay_sockmap_enter(struct relay *relay, const struct gate_label *label);
 int relay_sockmap_listen(struct relay *relay); /* to no more than it has to */
