@@ -1,4 +1,4 @@
-#include "relay/selftest.h"
+#include "relay/selftest_run.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -21,13 +21,6 @@
  * gives the fourth, and in the segments that were too many. Without the gate all of STALL_BYTES would. */
 #define STALL_LIMIT    (384U << 10)
 #define STALL_BYTES    (1U << 20)
-
-struct case_ops {
-	const char *name;
-	int (*run)(struct pair *pair, int side); /* 0, or what pair_fail() returns */
-	int side;                                /* whose bytes, or whose end, it is about */
-	uint32_t enter_after;
-};
 
 static int stream_one_way(struct pair *pair, int side)
 {
@@ -319,76 +312,34 @@ static int close_races(struct pair *pair, int side)
 	return r;
 }
 
-static const struct case_ops all_cases[] = {
-	{ "stream-up", stream_one_way, CLIENT, 0 },
-	{ "stream-down", stream_one_way, UPSTREAM, 0 },
-	{ "stream-both-ways", stream_both_ways, 0, 0 },
-	{ "early-bytes", early_bytes, 0, 0 },
-	{ "late-entry", late_entry, 0, 16 },
-	{ "ping-pong", ping_pong, 0, 0 },
-	{ "stalled-server", stalled_reader, CLIENT, 0 },
-	{ "stalled-client", stalled_reader, UPSTREAM, 0 },
-	{ "stalled-both", stalled_readers, 0, 0 },
-	{ "half-close-client", half_close, CLIENT, 0 },
-	{ "half-close-server", half_close, UPSTREAM, 0 },
-	{ "bare-fin-client", bare_fin, CLIENT, 0 },
-	{ "bare-fin-server", bare_fin, UPSTREAM, 0 },
-	{ "fin-with-data-client", fin_with_data, CLIENT, 0 },
-	{ "fin-with-data-server", fin_with_data, UPSTREAM, 0 },
-	{ "reset-by-client", reset_by, CLIENT, 0 },
-	{ "reset-by-server", reset_by, UPSTREAM, 0 },
-	{ "half-read-segment-up", half_read_segment, CLIENT, 0 },
-	{ "half-read-segment-down", half_read_segment, UPSTREAM, 0 },
-	{ "overlap-up", overlap, CLIENT, 0 },
-	{ "overlap-down", overlap, UPSTREAM, 0 },
-	{ "close-races", close_races, 0, 0 },
+static const struct selftest_ops all_cases[] = {
+	{ "stream-up", stream_one_way, CLIENT, 0, false },
+	{ "stream-down", stream_one_way, UPSTREAM, 0, false },
+	{ "stream-both-ways", stream_both_ways, 0, 0, false },
+	{ "early-bytes", early_bytes, 0, 0, false },
+	{ "late-entry", late_entry, 0, 16, false },
+	{ "ping-pong", ping_pong, 0, 0, false },
+	{ "stalled-server", stalled_reader, CLIENT, 0, false },
+	{ "stalled-client", stalled_reader, UPSTREAM, 0, false },
+	{ "stalled-both", stalled_readers, 0, 0, false },
+	{ "half-close-client", half_close, CLIENT, 0, false },
+	{ "half-close-server", half_close, UPSTREAM, 0, false },
+	{ "bare-fin-client", bare_fin, CLIENT, 0, false },
+	{ "bare-fin-server", bare_fin, UPSTREAM, 0, false },
+	{ "fin-with-data-client", fin_with_data, CLIENT, 0, false },
+	{ "fin-with-data-server", fin_with_data, UPSTREAM, 0, false },
+	{ "reset-by-client", reset_by, CLIENT, 0, false },
+	{ "reset-by-server", reset_by, UPSTREAM, 0, false },
+	{ "half-read-segment-up", half_read_segment, CLIENT, 0, false },
+	{ "half-read-segment-down", half_read_segment, UPSTREAM, 0, false },
+	{ "overlap-up", overlap, CLIENT, 0, false },
+	{ "overlap-down", overlap, UPSTREAM, 0, false },
+	{ "close-races", close_races, 0, 0, false },
 };
 _Static_assert(ARRAY_SIZE(all_cases) <= SELFTEST_CASES_MAX, "room for the results");
-
-static void run_case(struct pair_rig *rig, const struct case_ops *ops, struct selftest_case *ret)
-{
-	uint64_t start = clock_ns();
-	struct pair pair;
-	int r, left;
-
-	rig->why[0] = 0;
-	if (clock_ms() > rig->deadline_ms) {
-		*ret = (struct selftest_case){ .name = ops->name,
-					       .why = "not run: no time was left" };
-		return;
-	}
-	rig->env.enter_after = ops->enter_after;
-	pair_init(&pair, rig);
-	r = ops->run(&pair, ops->side);
-	pair_close(&pair);
-	left = pair_rig_check(rig);
-	*ret = (struct selftest_case){ .name = ops->name, .passed = !r && !left };
-	snprintf(ret->why, sizeof(ret->why), "%s", rig->why);
-	ret->us = (uint32_t)((clock_ns() - start) / 1000);
-}
 
 int relay_selftest(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
 		   char *reason)
 {
-	struct pair_rig rig;
-	const char *step;
-	int r = pair_rig_init(&rig, RELAY_SOCKMAP, fastpath, SELFTEST_LIMIT_MS, &step), result = 0;
-
-	*ret_count = 0;
-	if (r) {
-		snprintf(reason, FASTPATH_REASON_MAX, "the self-test cannot be run: %s: %s", step,
-			 strerror(-r));
-		return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(all_cases); i++) {
-		run_case(&rig, &all_cases[i], &cases[i]);
-		if (cases[i].passed || result)
-			continue;
-		result = -EIO;
-		snprintf(reason, FASTPATH_REASON_MAX, "self-test %s: %s", cases[i].name,
-			 cases[i].why);
-	}
-	*ret_count = ARRAY_SIZE(all_cases);
-	pair_rig_deinit(&rig);
-	return result;
+	return selftest_run(fastpath, all_cases, ARRAY_SIZE(all_cases), cases, ret_count, reason);
 }

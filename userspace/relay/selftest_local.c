@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/names.h"
 #include "net/sock.h"
-#include "relay/selftest.h"
+#include "relay/selftest_run.h"
 
 #define STREAM_BYTES   (2U << 20)
 #define SOME_BYTES     65536U
@@ -25,14 +25,6 @@
 /* In the upstream's send queue, and then in the client's own and at the two receivers. */
 #define STALL_LIMIT    (384U << 10)
 #define STALL_BYTES    (1U << 20)
-
-struct local_case {
-	const char *name;
-	int (*run)(struct pair *pair, int side); /* 0, or what pair_fail() returns */
-	int side;
-	uint32_t enter_after;
-	bool only_noticed; /* no byte is lost if it fails, but applications go wrong */
-};
 
 static bool is_taken(const struct pair *pair)
 {
@@ -270,7 +262,7 @@ static int fionread(struct pair *pair, int side)
 	return r;
 }
 
-static const struct local_case all_cases[] = {
+static const struct selftest_ops all_cases[] = {
 	{ "local-stream", stream, 0, 0, false },
 	{ "local-small", stream, SMALL_CHUNK, 0, false },
 	{ "local-early-bytes", early_bytes, 0, 0, false },
@@ -291,45 +283,8 @@ static const struct local_case all_cases[] = {
 };
 _Static_assert(ARRAY_SIZE(all_cases) <= SELFTEST_CASES_MAX, "room for the results");
 
-static void run_case(struct pair_rig *rig, const struct local_case *ops, struct selftest_case *ret)
-{
-	uint64_t start = clock_ns();
-	struct pair pair;
-	int r, left;
-
-	rig->why[0] = 0;
-	rig->env.enter_after = ops->enter_after;
-	pair_init(&pair, rig);
-	r = ops->run(&pair, ops->side);
-	pair_close(&pair);
-	left = pair_rig_check(rig);
-	*ret = (struct selftest_case){ .name = ops->name, .passed = !r && !left };
-	snprintf(ret->why, sizeof(ret->why), "%s", rig->why);
-	ret->us = (uint32_t)((clock_ns() - start) / 1000);
-}
-
 int relay_selftest_local(struct fastpath *fastpath, struct selftest_case *cases, size_t *ret_count,
 			 char *reason)
 {
-	struct pair_rig rig;
-	const char *step;
-	int r = pair_rig_init(&rig, RELAY_SOCKMAP, fastpath, SELFTEST_LIMIT_MS, &step), result = 0;
-
-	*ret_count = 0;
-	if (r) {
-		snprintf(reason, FASTPATH_REASON_MAX, "the self-test cannot be run: %s: %s", step,
-			 strerror(-r));
-		return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(all_cases); i++) {
-		run_case(&rig, &all_cases[i], &cases[i]);
-		if (cases[i].passed || result == -EIO)
-			continue;
-		result = all_cases[i].only_noticed ? -EOPNOTSUPP : -EIO;
-		snprintf(reason, FASTPATH_REASON_MAX, "self-test %s: %s", cases[i].name,
-			 cases[i].why);
-	}
-	*ret_count = ARRAY_SIZE(all_cases);
-	pair_rig_deinit(&rig);
-	return result;
+	return selftest_run(fastpath, all_cases, ARRAY_SIZE(all_cases), cases, ret_count, reason);
 }
