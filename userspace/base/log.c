@@ -81,11 +81,8 @@ bool log_allow(struct log_limit *limit)
 {
 	long long now = (long long)clock_ms();
 
-	if (now < limit->next_ms) {
-		limit->suppressed++;
+	if (now < limit->next_ms)
 		return false;
-	}
 	limit->next_ms = now + 1000;
-	limit->suppressed = 0;
 	return true;
 }

@@ -20,7 +20,6 @@ void log_vwrite(enum log_level level, const char *module, const char *format, va
 /* For warnings that an outsider can cause: true at most once a second a call site. */
 struct log_limit {
 	long long next_ms;
-	unsigned suppressed;
 };
 bool log_allow(struct log_limit *limit);
 

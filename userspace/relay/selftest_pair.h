@@ -78,6 +78,8 @@ int pair_turn(struct pair *pair);
 int pair_exchange(struct pair *pair);
 /* So many bytes more. */
 int pair_send(struct pair *pair, int side, uint32_t bytes);
+/* The stalled reader of a way goes on: everything arrives, and of @bytes more the kernel moves some. */
+int pair_go_on(struct pair *pair, int side, uint32_t bytes);
 int pair_send_both(struct pair *pair, uint32_t bytes);
 /* Turns until the sender has got rid of nothing more for @quiet_ms. */
 int pair_block(struct pair *pair, int side, uint64_t quiet_ms);

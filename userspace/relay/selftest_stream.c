@@ -241,6 +241,21 @@ int pair_send(struct pair *pair, int side, uint32_t bytes)
 	return pair_exchange(pair);
 }
 
+int pair_go_on(struct pair *pair, int side, uint32_t bytes)
+{
+	uint64_t before;
+	int r;
+
+	pair->way[side].stalled = false;
+	r = pair_exchange(pair);
+	before = pair_kernel_bytes(pair, side);
+	if (!r)
+		r = pair_send(pair, side, bytes);
+	if (!r && pair_kernel_bytes(pair, side) == before)
+		r = pair_fail(pair->rig, "the kernel moved nothing after the reader went on");
+	return r;
+}
+
 int pair_send_both(struct pair *pair, uint32_t bytes)
 {
 	pair->way[CLIENT].total += bytes;
