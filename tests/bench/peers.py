@@ -165,9 +165,11 @@ class Seam(Peer):
 KINDS = {"route": Route, "haproxy": Haproxy, "haproxy-copy": HaproxyCopy, "nginx": Nginx}
 
 
-def make(name, port, directory, seamd):
-    if name.startswith("seam-"):
+def make(name, port, directory, seamd, before):
+    """seam-METHOD is the daemon @seamd, before-METHOD an earlier one to compare it with."""
+    kind = name.partition("-")[0]
+    if kind in ("seam", "before"):
         peer = Seam(name, port, directory)
-        peer.program = seamd
+        peer.program = seamd if kind == "seam" else before or "--before"
         return peer
     return KINDS[name](name, port, directory)

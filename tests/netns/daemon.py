@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import typing
 
 from lab import ROOT
 from verdict import Failure, check, wait_for
@@ -36,17 +37,23 @@ class Config:
     final: str = "direct"
     max_flows: int = 8192
     nofile: int = 0  # limit of open files, 0: as here
+    outbound: typing.Any = None  # members to add to the direct outbound
+    outbounds: typing.Any = None  # a list instead of direct and block
+    dns: typing.Any = None
+    interfaces: typing.Any = None
+    route: typing.Any = None  # members beside "final"
 
     def text(self, control):
         relay = ("method", "enter_after", "buffer_limit", "memory_limit", "half_close_timeout", "idle_timeout")
+        direct = {"type": "direct", "tag": "direct", "routing_mark": 1514, "connect_timeout": self.connect_timeout}
+        outbounds = [direct | (self.outbound or {}), {"type": "block", "tag": "block"}]
+        more = {key: getattr(self, key) for key in ("dns", "interfaces") if getattr(self, key) is not None}
         return json.dumps({
             "log": {"level": "info"}, "workers": 2, "control": {"socket": control},
             "inbounds": [{"type": "tproxy", "tag": "in", "listen": "::", "listen_port": PROXY_PORT, "network": "tcp"}],
-            "outbounds": [{"type": "direct", "tag": "direct", "routing_mark": 1514,
-                           "connect_timeout": self.connect_timeout},
-                          {"type": "block", "tag": "block"}],
-            "route": {"final": self.final}, "relay": {key: getattr(self, key) for key in relay},
-            "limits": {"max_flows": self.max_flows, "drain_timeout": self.drain_timeout}}, indent=1)
+            "outbounds": self.outbounds or outbounds, "route": {"final": self.final} | (self.route or {}),
+            "relay": {key: getattr(self, key) for key in relay},
+            "limits": {"max_flows": self.max_flows, "drain_timeout": self.drain_timeout}} | more, indent=1)
 
 
 class Daemon:

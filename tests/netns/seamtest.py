@@ -163,7 +163,10 @@ class Suite:
         if lacking:
             print(f"skip all: {lacking}")
             return 77
-        order = list(dict.fromkeys(case.config for case in cases))
+        order = []
+        for case in cases:
+            if case.config not in order:
+                order.append(case.config)
         signal.signal(signal.SIGALRM, self.time_up)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         lab = Lab()

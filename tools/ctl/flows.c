@@ -65,6 +65,61 @@ void show_flows(const json_t *data)
 	table_print(&table);
 }
 
+static void show_attempt(const json_t *attempt)
+{
+	const char *interface = show_string(attempt, "interface");
+	bool connect = !strcmp(show_string(attempt, "step"), "connect");
+
+	printf("  at %" PRIu64 " ms ", show_number(attempt, "start_ms"));
+	show_text(connect ? show_string(attempt, "address") : show_string(attempt, "step"));
+	if (*interface) {
+		printf(" by ");
+		show_text(interface);
+	}
+	printf(": ");
+	show_text(show_string(attempt, "result"));
+	printf(" after %" PRIu64 " ms\n", show_number(attempt, "took_ms"));
+}
+
+static void show_side(const json_t *flow, const char *name)
+{
+	const json_t *side = json_object_get(flow, name);
+	const char *gate = show_string(side, "gate");
+	char bytes[SHOW_MAX], kernel[SHOW_MAX];
+
+	printf("  %s: %s, %s of it by the kernel", name,
+	       show_bytes(show_number(side, "bytes"), bytes),
+	       show_bytes(show_number(side, "kernel_bytes"), kernel));
+	if (*gate)
+		printf(", gate %s, %" PRIu64 " spills", gate, show_number(side, "spills"));
+	putchar('\n');
+}
+
+void show_flow(const json_t *flow)
+{
+	static const char *const words[] = { "inbound", "outbound", "method", "refused" };
+	char age[SHOW_MAX];
+	const json_t *attempt;
+	size_t i;
+
+	printf("flow %" PRIu64 " %s: ", show_number(flow, "id"), show_string(flow, "state"));
+	show_text(show_string(flow, "source"));
+	printf(" -> ");
+	show_text(show_string(flow, "destination"));
+	printf(", %s\n", show_time(show_number(flow, "age_ms"), age));
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!*show_string(flow, words[i]))
+			continue;
+		printf("  %s: ", words[i]);
+		show_text(show_string(flow, words[i]));
+		putchar('\n');
+	}
+	show_side(flow, "up");
+	show_side(flow, "down");
+	json_array_foreach (json_object_get(flow, "attempts"), i, attempt)
+		show_attempt(attempt);
+}
+
 void show_killed(const json_t *data)
 {
 	printf("flow %" PRIu64 " was reset\n", show_number(data, "flow"));

@@ -20,4 +20,5 @@ struct verb {
 const struct verb *verb_find(char ***words);
 int verbs_usage(FILE *out, int code); /* returns @code */
 
-verb_fn show_status, show_flows, show_killed, show_event, show_metrics, show_log, show_version;
+verb_fn show_status, show_flows, show_flow, show_killed, show_event, show_interfaces, show_metrics,
+	show_log, show_version;

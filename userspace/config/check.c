@@ -4,17 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/names.h"
+#include "config/detour.h"
+#include "config/dns.h"
 #include "config/parse.h"
+#include "config/peers.h"
+#include "config/tags.h"
 #include "config/value.h"
 
 static const struct place document;
-
-struct tags {
-	const char *list; /* key of the list */
-	const char **names;
-	size_t count;
-};
+static const struct place outbounds = { .up = &document, .key = "outbounds" };
 
 /* The default tag, unless there is one. */
 static void name_it(struct report *report, char **tag, const char *type, size_t index)
@@ -32,78 +30,76 @@ static void name_all(struct report *report, struct config *config)
 	for (size_t i = 0; i < config->outbound_count; i++)
 		name_it(report, &config->outbounds[i].tag,
 			outbound_type_names[config->outbounds[i].type], i);
+	for (size_t i = 0; i < config->dns.server_count; i++)
+		name_it(report, &config->dns.servers[i].tag,
+			dns_server_type_names[config->dns.servers[i].type], i);
 }
 
-/* Room for the @count tags of @list. */
-static void tags_init(struct report *report, struct tags *tags, const char *list, size_t count)
+static void check_inbounds(struct report *report, const struct config *config)
 {
-	*tags = (struct tags){ .list = list, .names = calloc(count + 1, sizeof(*tags->names)) };
-	if (tags->names)
-		tags->count = count;
-	else
-		report->result = -ENOMEM;
-}
+	static const struct place inbounds = { .up = &document, .key = "inbounds" };
+	struct tags tags = { .key = "tag" };
 
-/* That the tag at @index is not that of an element before it. */
-static void check_tag(struct report *report, const struct tags *tags, size_t index)
-{
-	struct place list = { .up = &document, .key = tags->list };
-	struct place element = { .up = &list, .index = index };
-	struct place place = { .up = &element, .key = "tag" };
-
-	for (size_t i = 0; i < index; i++) {
-		if (strcmp(tags->names[i], tags->names[index]) != 0)
-			continue;
-		report_error(report, AT_VALUE(&place), "tag \"%s\" is already that of /%s/%zu",
-			     tags->names[i], tags->list, i);
-		return;
-	}
-}
-
-static void check_inbound_tags(struct report *report, const struct config *config)
-{
-	struct tags tags;
-
-	tags_init(report, &tags, "inbounds", config->inbound_count);
-	for (size_t i = 0; i < tags.count; i++) {
+	tags_init(report, &tags, "/inbounds", config->inbound_count);
+	for (size_t i = 0; i < tags.count; i++)
 		tags.names[i] = config->inbounds[i].tag;
-		check_tag(report, &tags, i);
-	}
-	free(tags.names);
+	tags_check(report, &tags, &inbounds);
+	tags_deinit(&tags);
 }
 
-static void check_final(struct report *report, const struct tags *tags, struct draft *draft)
+static void check_interfaces(struct report *report, const struct config *config)
+{
+	static const struct place interfaces = { .up = &document, .key = "interfaces" };
+	struct tags tags = { .key = "name" };
+
+	tags_init(report, &tags, "/interfaces", config->interface_count);
+	for (size_t i = 0; i < tags.count; i++)
+		tags.names[i] = config->interfaces[i].name;
+	tags_check(report, &tags, &interfaces);
+	tags_deinit(&tags);
+}
+
+/* Settles which interfaces an outbound may try; its strategy is negative if it was not given. */
+static void check_networks(struct report *report, const json_t *root, struct config *config,
+			   size_t index)
+{
+	struct config_outbound *outbound = &config->outbounds[index];
+	struct place element = { .up = &outbounds, .index = index };
+	struct place place = { .up = &element, .key = "fallback_network_type" };
+	const json_t *object = json_array_get(json_object_get(root, outbounds.key), index);
+	bool given = (int)outbound->network_strategy >= 0;
+	bool refused = !given && json_object_get(object, "network_strategy");
+
+	outbound->has_network_strategy = given || outbound->network_types;
+	if (!given)
+		outbound->network_strategy = NETWORK_DEFAULT;
+	if (!refused && outbound->fallback_network_types &&
+	    outbound->network_strategy != NETWORK_FALLBACK)
+		report_error(report, AT_KEY(&place), "only with network_strategy \"%s\"",
+			     network_strategy_names[NETWORK_FALLBACK]);
+}
+
+/* What refers to outbounds by their tags, and what they refer to. */
+static void check_outbounds(struct report *report, const json_t *root, struct draft *draft)
 {
 	struct place route = { .up = &document, .key = "route" };
-	struct place place = { .up = &route, .key = "final" };
-	const char *near;
-	int index;
+	struct place final = { .up = &route, .key = "final" };
+	struct config *config = &draft->config;
+	struct tags tags = { .key = "tag", .what = "outbound" };
 
-	if (!draft->route_final)
-		return;
-	index = names_find(tags->names, tags->count, draft->route_final);
-	if (index >= 0) {
-		draft->config.final_outbound = (size_t)index;
-		return;
-	}
-	near = names_near(tags->names, tags->count, draft->route_final);
-	report_error(report, AT_VALUE(&place), "no outbound has the tag \"%s\"%s%s%s",
-		     draft->route_final, near ? " (did you mean \"" : "", near ? near : "",
-		     near ? "\"?)" : "");
-}
-
-static void check_outbound_tags(struct report *report, struct draft *draft)
-{
-	struct tags tags;
-
-	tags_init(report, &tags, "outbounds", draft->config.outbound_count);
+	tags_init(report, &tags, "/outbounds", config->outbound_count);
 	for (size_t i = 0; i < tags.count; i++) {
-		tags.names[i] = draft->config.outbounds[i].tag;
-		check_tag(report, &tags, i);
+		tags.names[i] = config->outbounds[i].tag;
+		check_networks(report, root, config, i);
 	}
-	if (tags.count) /* none: the list was refused as a whole */
-		check_final(report, &tags, draft);
-	free(tags.names);
+	tags_check(report, &tags, &outbounds);
+	if (tags.count && draft->route_final) /* none: the list was refused as a whole */
+		config->final_outbound = tags_find(report, &tags, draft->route_final, &final);
+	if (tags.count)
+		detour_check(report, config, &tags);
+	if (report->result != -ENOMEM)
+		dns_check(report, root, draft, &tags);
+	tags_deinit(&tags);
 }
 
 /* What was refused has no family, no port or no network, and overlaps with nothing. */
@@ -173,18 +169,20 @@ static uint64_t quarter_of_ram(void)
 
 void check_document(struct report *report, const json_t *root, struct draft *draft)
 {
-	const json_t *outbounds = json_object_get(root, "outbounds");
+	const json_t *list = json_object_get(root, "outbounds");
 	struct config *config = &draft->config;
 
-	if (!config->outbound_count && (!outbounds || json_is_array(outbounds)) &&
-	    !json_array_size(outbounds))
+	if (!config->outbound_count && (!list || json_is_array(list)) && !json_array_size(list))
 		make_outbound(report, config);
+	dns_complete(report, root, config);
 	if (!config->relay.memory_limit)
 		config->relay.memory_limit = quarter_of_ram();
 	name_all(report, config);
 	if (report->result == -ENOMEM)
 		return;
-	check_inbound_tags(report, config);
-	check_outbound_tags(report, draft);
+	check_interfaces(report, config);
+	check_inbounds(report, config);
 	check_listeners(report, config);
+	check_outbounds(report, root, draft);
+	peers_check(report, config);
 }

@@ -13,8 +13,34 @@
 enum relay_method { RELAY_AUTO, RELAY_SOCKMAP, RELAY_SPLICE, RELAY_COPY, RELAY_METHOD_COUNT };
 extern const char *const relay_method_names[RELAY_METHOD_COUNT]; /* as written in the file */
 
-enum outbound_type { OUTBOUND_DIRECT, OUTBOUND_BLOCK, OUTBOUND_TYPE_COUNT };
+enum outbound_type { OUTBOUND_DIRECT, OUTBOUND_BLOCK, OUTBOUND_WIREGUARD, OUTBOUND_TYPE_COUNT };
 extern const char *const outbound_type_names[OUTBOUND_TYPE_COUNT];
+
+/* Which addresses of a name are dialed, and which family first. */
+enum domain_strategy {
+	STRATEGY_PREFER_IPV4,
+	STRATEGY_PREFER_IPV6,
+	STRATEGY_IPV4_ONLY,
+	STRATEGY_IPV6_ONLY,
+	STRATEGY_COUNT
+};
+extern const char *const domain_strategy_names[STRATEGY_COUNT];
+
+enum network_strategy { NETWORK_DEFAULT, NETWORK_HYBRID, NETWORK_FALLBACK, NETWORK_STRATEGY_COUNT };
+extern const char *const network_strategy_names[NETWORK_STRATEGY_COUNT];
+
+enum network_type { TYPE_WIFI, TYPE_CELLULAR, TYPE_ETHERNET, TYPE_OTHER, NETWORK_TYPE_COUNT };
+extern const char *const network_type_names[NETWORK_TYPE_COUNT];
+
+/* Whether the server sees the client's own address, and port. */
+enum transparent_source { SOURCE_OFF, SOURCE_ADDRESS, SOURCE_ADDRESS_PORT, TRANSPARENT_SOURCE_COUNT };
+extern const char *const transparent_source_names[TRANSPARENT_SOURCE_COUNT];
+
+enum dns_server_type { DNS_SERVER_UDP, DNS_SERVER_TCP, DNS_SERVER_LOCAL, DNS_SERVER_TYPE_COUNT };
+extern const char *const dns_server_type_names[DNS_SERVER_TYPE_COUNT];
+
+#define CONFIG_NONE SIZE_MAX /* no index */
+#define CONFIG_MARK 0x5ea    /* routing_mark where none is given: deploy/ lets it pass */
 
 #define CONFIG_NETWORK_TCP 1U
 #define CONFIG_NETWORK_UDP 2U
@@ -29,16 +55,90 @@ struct config_inbound {
 	unsigned network;   /* CONFIG_NETWORK_* */
 };
 
+struct config_prefix {
+	struct addr addr; /* the port is 0 */
+	uint8_t bits;
+};
+
+#define WIREGUARD_KEY_BYTES 32
+
+struct config_peer {
+	char *address; /* IP address or name of the endpoint; NULL: the peer calls us */
+	uint16_t port;
+	uint8_t public_key[WIREGUARD_KEY_BYTES];
+	uint8_t pre_shared_key[WIREGUARD_KEY_BYTES]; /* zero: none */
+	struct config_prefix *allowed_ips;
+	size_t allowed_ip_count;
+	uint32_t keepalive_s; /* 0: off */
+};
+
+/* An interface that is there, if there is no private key; else one that seam makes and removes. */
+struct config_wireguard {
+	char *name;
+	uint8_t private_key[WIREGUARD_KEY_BYTES];
+	bool create; /* private_key was given */
+	uint16_t listen_port; /* 0: the kernel's choice */
+	uint32_t mtu;
+	struct config_prefix *addresses; /* of the interface */
+	size_t address_count;
+	struct config_peer *peers;
+	size_t peer_count;
+};
+
+struct config_domain_resolver {
+	char *server_tag;     /* NULL: dns.final */
+	size_t server;        /* index into dns.servers */
+	int strategy;         /* enum domain_strategy; -1 never: dns.strategy was put in */
+};
+
 struct config_outbound {
 	enum outbound_type type;
 	char *tag;
+	char *detour_tag; /* NULL: none */
+	size_t detour;    /* index of it, or CONFIG_NONE */
+	char *override_address; /* IP address or name to go to instead; NULL: where the client wanted */
+	uint16_t override_port; /* 0: the client's */
 	uint32_t routing_mark;    /* 0: none */
 	char *bind_interface;     /* NULL: none */
 	struct addr bind4, bind6; /* family AF_UNSPEC: not given */
-	uint32_t connect_timeout_ms;
+	bool bind_address_no_port;
+	char *protect_path; /* NULL: none */
+	char *netns;        /* a name or an absolute path; NULL: our own */
+	bool reuse_addr, tcp_fast_open, tcp_multi_path, udp_fragment;
+	enum transparent_source transparent_source;
+	struct config_domain_resolver domain_resolver;
+	bool has_network_strategy; /* network_strategy or network_type was given */
+	enum network_strategy network_strategy;
+	unsigned network_types, fallback_network_types; /* masks of enum network_type; 0: not given */
+	uint32_t fallback_delay_ms, attempt_delay_ms, resolution_delay_ms;
+	uint32_t connect_timeout_ms; /* of one address */
+	uint32_t dial_timeout_ms;    /* of everything until bytes can flow */
 	bool keep_alive; /* false: disable_tcp_keep_alive */
 	uint32_t keep_alive_idle_ms, keep_alive_interval_ms;
 	uint32_t keep_alive_count;
+	struct config_wireguard wireguard; /* of type wireguard */
+};
+
+struct config_dns_server {
+	char *tag;
+	enum dns_server_type type;
+	struct addr server; /* of types udp and tcp; address and port */
+	char *detour_tag;   /* NULL: none, sockets are marked and nothing else */
+	size_t detour;      /* index of an outbound, or CONFIG_NONE */
+};
+
+struct config_dns {
+	struct config_dns_server *servers; /* at least one: `local` where none is given */
+	size_t server_count;
+	size_t final;
+	enum domain_strategy strategy;
+	uint32_t cache_capacity; /* answers a worker keeps; 0: none */
+};
+
+/* What the administrator knows better than the kernel. */
+struct config_interface {
+	char *name;
+	enum network_type type;
 };
 
 struct config_relay {
@@ -65,6 +165,10 @@ struct config {
 	struct config_outbound *outbounds;
 	size_t outbound_count;
 	size_t final_outbound; /* index: route.final, else the first */
+	bool auto_detect_interface; /* bind each dial to the interface that the kernel's routes name */
+	struct config_dns dns;
+	struct config_interface *interfaces;
+	size_t interface_count;
 	struct config_relay relay;
 	struct config_limits limits;
 	char *control_socket;

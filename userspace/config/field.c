@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/names.h"
+#include "config/address.h"
 #include "config/value.h"
 
 static const char *const wanted[KEY_TYPE_COUNT] = {
@@ -15,6 +16,8 @@ static const char *const wanted[KEY_TYPE_COUNT] = {
 	[KEY_ENUM] = "a string",
 	[KEY_ENUM_LIST] = "a string or a list of strings",
 	[KEY_ADDRESS] = "an IP address in a string",
+	[KEY_PREFIX_LIST] = "a string such as \"10.0.0.0/8\" or a list of such strings",
+	[KEY_WG_KEY] = "a string",
 	[KEY_OBJECT] = "an object",
 	[KEY_ARRAY] = "a list of objects",
 };
@@ -44,7 +47,10 @@ static const char *kind_of(const json_t *value)
 
 void field_wrong_type(const struct item *item, enum key_type type)
 {
-	field_wrong(item, "must be %s, not %s", wanted[type], kind_of(item->value));
+	bool brief = type == KEY_OBJECT && item->key->shorthand;
+
+	field_wrong(item, "must be %s%s, not %s", brief ? "a string or " : "", wanted[type],
+		    kind_of(item->value));
 }
 
 static void *field_of(const struct item *item)
@@ -234,46 +240,13 @@ static void take_enum_list(const struct item *item)
 	*(unsigned *)field_of(item) = mask;
 }
 
-static const char *address_fault(const struct schema_key *key, const struct addr *addr)
-{
-	if (key->family == AF_INET && addr->family != AF_INET)
-		return "must be an IPv4 address";
-	if (key->family == AF_INET6 && addr->family != AF_INET6)
-		return "must be an IPv6 address";
-	if (addr->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->v6))
-		return "an IPv4-mapped address: write it as an IPv4 address";
-	if (addr_is_multicast(addr))
-		return "a multicast or broadcast address is not one of this machine";
-	return NULL;
-}
-
-static void take_address(const struct item *item)
-{
-	const char *text = json_string_value(item->value);
-	struct addr *field = field_of(item);
-	const char *fault;
-	struct addr addr;
-
-	field->family = AF_UNSPEC;
-	if (!text) {
-		field_wrong_type(item, KEY_ADDRESS);
-		return;
-	}
-	if (addr_parse(text, field->port, &addr) < 0) {
-		field_wrong(item, "\"%.*s\" is not an IP address", report_quote(text), text);
-		return;
-	}
-	fault = address_fault(item->key, &addr);
-	if (fault)
-		field_wrong(item, "%s", fault);
-	else
-		*field = addr;
-}
-
 static void (*const takers[KEY_TYPE_COUNT])(const struct item *item) = {
-	[KEY_BOOL] = take_bool,   [KEY_INTEGER] = take_number,      [KEY_MARK] = take_number,
-	[KEY_SIZE] = take_number, [KEY_DURATION] = take_number,     [KEY_STRING] = take_string,
-	[KEY_ENUM] = take_enum,   [KEY_ENUM_LIST] = take_enum_list, [KEY_ADDRESS] = take_address,
+	[KEY_BOOL] = take_bool,          [KEY_INTEGER] = take_number,
+	[KEY_MARK] = take_number,        [KEY_SIZE] = take_number,
+	[KEY_DURATION] = take_number,    [KEY_STRING] = take_string,
+	[KEY_ENUM] = take_enum,          [KEY_ENUM_LIST] = take_enum_list,
+	[KEY_ADDRESS] = address_take,    [KEY_PREFIX_LIST] = address_take_prefixes,
+	[KEY_WG_KEY] = address_take_key,
 };
 
 void field_take(const struct item *item)

@@ -2,31 +2,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/cleanup.h"
 #include "config/check.h"
 #include "config/config.h"
 #include "config/parse.h"
 #include "config/text.h"
 #include "config/tree.h"
 
-static void deinit(struct config *config)
-{
-	for (size_t i = 0; i < config->inbound_count; i++)
-		free(config->inbounds[i].tag);
-	free(config->inbounds);
-	for (size_t i = 0; i < config->outbound_count; i++) {
-		free(config->outbounds[i].tag);
-		free(config->outbounds[i].bind_interface);
-	}
-	free(config->outbounds);
-	free(config->control_socket);
-}
-
 void config_free(struct config *config)
 {
 	if (!config)
 		return;
-	deinit(config);
+	parse_free(SECTION_ROOT, config); /* is the beginning of a struct draft */
 	free(config);
 }
 
@@ -68,26 +54,20 @@ static int load(struct report *report, struct text *text, const char *path, stru
 int config_load(const char *path, struct config **ret, struct config_errors *errors)
 {
 	struct text text = { 0 };
-	struct draft draft = { 0 };
+	struct draft *draft = calloc(1, sizeof(*draft));
 	struct report report = { .errors = errors, .text = &text };
-	struct config *config = NULL;
 	int r;
 
+	if (!draft)
+		return -ENOMEM;
 	report.file = strcmp(path, "-") != 0 ? path : "<stdin>";
-	if (load(&report, &text, path, &draft) == -ENOMEM)
+	if (load(&report, &text, path, draft) == -ENOMEM)
 		report.result = -ENOMEM;
 	r = report_finish(&report);
-	if (!r) {
-		config = malloc(sizeof(*config));
-		r = config ? 0 : -ENOMEM;
-	}
-	if (!r) {
-		*config = draft.config;
-		*ret = config;
-	} else {
-		deinit(&draft.config);
-	}
-	free(draft.route_final);
+	if (!r)
+		*ret = &draft->config;
+	else
+		config_free(&draft->config);
 	text_deinit(&text);
 	return r;
 }

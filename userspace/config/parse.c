@@ -10,10 +10,16 @@ static void take_members(const struct item *parent);
 
 static void take_object(const struct item *item)
 {
+	const struct schema_key *key = item->key;
 	struct item object = *item;
 
-	object.base += item->key->offset;
-	take_members(&object);
+	object.base += key->offset;
+	if (key->shorthand && json_is_string(item->value)) {
+		object.key = schema_find(key->child, key->shorthand);
+		field_take(&object);
+	} else {
+		take_members(&object);
+	}
 }
 
 static json_t *initial_value(const struct schema_key *key)
@@ -39,6 +45,8 @@ void parse_defaults(struct report *report, enum section section, void *base)
 			continue;
 		if (key->type == KEY_OBJECT)
 			parse_defaults(report, key->child, (char *)base + key->offset);
+		if (key->type == KEY_ENUM && !key->initial && !key->required)
+			*(int *)((char *)base + key->offset) = -1;
 		if (!key->initial)
 			continue;
 		item.value = initial_value(key);
@@ -96,27 +104,71 @@ static unsigned variant_of(enum section section, const json_t *object)
 static void unknown_key(const struct item *item, enum section section)
 {
 	const char *near = schema_near(section, item->variant, item->place.key);
+	const char *hint = schema_hint(section, item->place.key);
 
-	if (near)
+	if (hint)
+		report_error(item->report, AT_KEY(&item->place), "unknown key (%s)", hint);
+	else if (near)
 		report_error(item->report, AT_KEY(&item->place),
 			     "unknown key (did you mean \"%s\"?)", near);
 	else
 		report_error(item->report, AT_KEY(&item->place), "unknown key");
 }
 
-static void take_member(const struct item *item, enum section section, const json_t *object)
+/* Whether the value is one that has an effect: a switch or a word at its default has none. */
+static bool is_set(const struct schema_key *key, const json_t *value)
+{
+	const char *word = json_string_value(value);
+
+	if (key && key->initial && key->type == KEY_BOOL && json_is_boolean(value))
+		return json_is_true(value) != !strcmp(key->initial, "true");
+	if (key && key->initial && key->type == KEY_ENUM && word)
+		return strcmp(word, key->initial) != 0;
+	return value != NULL;
+}
+
+static void find_conflicts(const struct item *item, enum section section, const json_t *object)
+{
+	const char *const *name = item->key->conflicts;
+
+	if (!name || !is_set(item->key, item->value))
+		return;
+	for (; *name; name++)
+		if (is_set(schema_find(section, *name), json_object_get(object, *name)))
+			report_error(item->report, AT_KEY(&item->place),
+				     "cannot be used together with %s", *name);
+}
+
+/* Whether what stands around the key leaves it a meaning. */
+static bool has_meaning(const struct item *item, enum section section, const json_t *object)
 {
 	const struct schema_key *key = item->key;
 
-	if (!key)
-		unknown_key(item, section);
-	else if (!schema_applies(key, section, item->variant))
+	if (!schema_applies(key, section, item->variant))
 		report_error(item->report, AT_KEY(&item->place), "does not apply to type \"%s\"",
 			     json_string_value(json_object_get(object, "type")));
 	else if (key->unless && json_is_true(json_object_get(object, key->unless)))
 		report_error(item->report, AT_KEY(&item->place), "has no effect while %s is true",
 			     key->unless);
-	else if (key->type == KEY_OBJECT)
+	else if (key->needs && !json_object_get(object, key->needs))
+		report_error(item->report, AT_KEY(&item->place), "only with %s", key->needs);
+	else
+		return true;
+	return false;
+}
+
+static void take_member(const struct item *item, enum section section, const json_t *object)
+{
+	const struct schema_key *key = item->key;
+
+	if (!key) {
+		unknown_key(item, section);
+		return;
+	}
+	if (!has_meaning(item, section, object))
+		return;
+	find_conflicts(item, section, object);
+	if (key->type == KEY_OBJECT)
 		take_object(item);
 	else if (key->type == KEY_ARRAY)
 		take_array(item);
@@ -124,13 +176,22 @@ static void take_member(const struct item *item, enum section section, const jso
 		field_take(item);
 }
 
+static bool is_missing(const struct schema_key *key, const json_t *object, unsigned variant)
+{
+	if (!key->required || json_object_get(object, key->name))
+		return false;
+	if (key->only && !variant) /* of a type that is missing itself */
+		return false;
+	return !key->needs || json_object_get(object, key->needs);
+}
+
 static void find_missing(const struct item *parent, unsigned variant)
 {
 	for (size_t i = 0; i < schema_key_count; i++) {
 		const struct schema_key *key = &schema_keys[i];
 
-		if (key->required && schema_applies(key, parent->key->child, variant) &&
-		    !json_object_get(parent->value, key->name))
+		if (schema_applies(key, parent->key->child, variant) &&
+		    is_missing(key, parent->value, variant))
 			field_wrong(parent, "\"%s\" is missing", key->name);
 	}
 }
@@ -162,4 +223,32 @@ void parse_document(struct report *report, const json_t *root, struct draft *dra
 	item.base = (char *)draft;
 	parse_defaults(report, SECTION_ROOT, item.base);
 	take_members(&item);
+}
+
+static void free_array(const struct schema_key *key, char *base)
+{
+	char *list = *(char **)(base + key->offset);
+	size_t count = *(size_t *)(base + key->count_offset);
+
+	for (size_t i = 0; i < count; i++)
+		parse_free(key->child, list + i * key->element_size);
+	free(list);
+}
+
+void parse_free(enum section section, void *base)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+		char *field;
+
+		if (key->section != section || key->offset == SCHEMA_NO_FIELD)
+			continue;
+		field = (char *)base + key->offset;
+		if (key->type == KEY_OBJECT)
+			parse_free(key->child, field);
+		else if (key->type == KEY_ARRAY)
+			free_array(key, base);
+		else if (key->type == KEY_STRING || key->type == KEY_PREFIX_LIST)
+			free(*(void **)field);
+	}
 }

@@ -9,3 +9,5 @@
 void parse_document(struct report *report, const json_t *root, struct draft *draft);
 /* The defaults of a section, into its zeroed struct. */
 void parse_defaults(struct report *report, enum section section, void *base);
+/* Frees what a section's struct owns, and not the struct. */
+void parse_free(enum section section, void *base);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include "base/names.h"
 
+#define KEY_CHARS 44U /* of 32 bytes in base64, with the padding */
+
 struct unit {
 	const char *name;
 	uint64_t scale;
@@ -117,4 +119,69 @@ int value_size(const char *text, uint64_t *ret_bytes)
 		return 0;
 	}
 	return -EINVAL;
+}
+
+int value_prefix(const char *text, struct config_prefix *ret)
+{
+	const char *slash = strchr(text, '/');
+	struct config_prefix prefix;
+	char address[INET6_ADDRSTRLEN];
+	size_t len = slash ? (size_t)(slash - text) : sizeof(address);
+	uint64_t bits;
+
+	if (len >= sizeof(address))
+		return -EINVAL;
+	memcpy(address, text, len);
+	address[len] = 0;
+	if (addr_parse(address, 0, &prefix.addr) < 0)
+		return -EINVAL;
+	if (prefix.addr.family == AF_INET && strchr(address, ':')) /* its length would be another */
+		return -EINVAL;
+	text = slash + 1;
+	if ((text[0] == '0' && text[1]) || eat_digits(&text, 10, &bits) < 0 || *text ||
+	    bits > (prefix.addr.family == AF_INET ? 32 : 128))
+		return -EINVAL;
+	prefix.bits = (uint8_t)bits;
+	*ret = prefix;
+	return 0;
+}
+
+void value_prefix_mask(struct config_prefix *prefix)
+{
+	bool v4 = prefix->addr.family == AF_INET;
+	uint8_t *bytes = v4 ? (uint8_t *)&prefix->addr.v4 : prefix->addr.v6.s6_addr;
+
+	for (unsigned i = 0; i < (v4 ? 4 : 16); i++) {
+		unsigned kept = prefix->bits > 8 * i ? prefix->bits - 8 * i : 0;
+
+		if (kept < 8)
+			bytes[i] &= (uint8_t)(0xff00 >> kept);
+	}
+}
+
+int value_key(const char *text, uint8_t *ret)
+{
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint8_t key[WIREGUARD_KEY_BYTES];
+	uint32_t bits = 0;
+
+	if (strlen(text) != KEY_CHARS || text[KEY_CHARS - 1] != '=')
+		return -EINVAL;
+	for (size_t i = 0, pending = 0, used = 0; i < KEY_CHARS - 1; i++) {
+		const char *at = strchr(alphabet, text[i]);
+
+		if (!at)
+			return -EINVAL;
+		bits = bits << 6 | (uint32_t)(at - alphabet);
+		pending += 6;
+		if (pending >= 8) {
+			pending -= 8;
+			key[used++] = (uint8_t)(bits >> pending);
+		}
+	}
+	if (bits & 3) /* 43 characters carry 258 bits */
+		return -EINVAL;
+	memcpy(ret, key, sizeof(key));
+	return 0;
 }

@@ -1,9 +1,17 @@
-/* value - numbers as a configuration writes them in strings. */
+/* value - numbers, prefixes and keys as a configuration writes them in strings. */
 #pragma once
 #include <stdint.h>
+#include "config/config.h"
 
 /* All three: 0; -EINVAL: not of that form; -ERANGE: does not fit. */
 int value_integer(const char *text, uint64_t *ret); /* "1514", "0x5ea" */
 int value_duration(const char *text,
 		   uint64_t *ret_ms);                  /* "300ms", "5s", "1h30m": units only fall */
 int value_size(const char *text, uint64_t *ret_bytes); /* "65536", "64KiB", "1GB" */
+
+/* "10.0.0.0/8". -EINVAL. */
+int value_prefix(const char *text, struct config_prefix *ret);
+/* Clears the host bits of @prefix. */
+void value_prefix_mask(struct config_prefix *prefix);
+/* WIREGUARD_KEY_BYTES in base64 (RFC 4648 4). -EINVAL. */
+int value_key(const char *text, uint8_t *ret);

@@ -4,8 +4,11 @@
 
 static void ask_free(struct ask *ask)
 {
-	for (unsigned i = 0; i < ask->count; i++)
+	for (unsigned i = 0; i < ask->count; i++) {
+		for (size_t j = 0; j < ask->parts[i].flow_count; j++)
+			flow_info_deinit(&ask->parts[i].flows[j]);
 		free(ask->parts[i].flows);
+	}
 	free(ask);
 }
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/names.h"
 #include "ctl/flows.h"
+#include "ctl/interfaces.h"
 #include "ctl/metrics.h"
 #include "ctl/watch.h"
 #include "seam/ctl.h"
@@ -152,6 +153,11 @@ const struct command commands[] = {
 			   ARGUMENT_STRING, false } },
 	  .work = ask_flows,
 	  .run = flows_list },
+	{ .name = "flows show",
+	  .help = "one flow, with what its dial tried",
+	  .arguments = { { "flow", "its id, as listed", ARGUMENT_NUMBER, true } },
+	  .work = ask_flows,
+	  .run = flows_show },
 	{ .name = "flows kill",
 	  .help = "reset a flow",
 	  .arguments = { { "flow", "its id, as listed", ARGUMENT_NUMBER, true } },
@@ -163,6 +169,9 @@ const struct command commands[] = {
 	  .watches = true,
 	  .work = watch_begin,
 	  .run = run_watch },
+	{ .name = "interfaces",
+	  .help = "the network interfaces as the daemon sees them",
+	  .run = interfaces_list },
 	{ .name = "metrics",
 	  .help = "counters as text for Prometheus",
 	  .work = ask_stats,

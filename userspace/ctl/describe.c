@@ -7,17 +7,42 @@ static json_t *describe_side(const struct flow_info *info, int side)
 			 info->side[side].gate, "spills", (json_int_t)info->side[side].spills);
 }
 
+static json_t *describe_attempt(const struct trace_attempt *attempt)
+{
+	char address[ADDR_STRLEN] = "", outcome[128];
+
+	if (attempt->step == TRACE_CONNECT)
+		addr_format(&attempt->addr, address);
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "step", trace_step_names[attempt->step],
+			 "address", address, "interface", attempt->interface, "start_ms",
+			 (json_int_t)attempt->start_ms, "took_ms", (json_int_t)attempt->took_ms,
+			 "result", trace_outcome(attempt, outcome, sizeof(outcome)));
+}
+
+static json_t *describe_attempts(const struct flow_info *info)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < info->attempt_count; i++) {
+		if (!json_array_append_new(list, describe_attempt(&info->attempts[i])))
+			continue;
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
 json_t *describe_flow(const struct flow_info *info)
 {
 	char source[ADDR_STRLEN], destination[ADDR_STRLEN];
 
-	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I}", "id",
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o}", "id",
 			 (json_int_t)info->id, "state", flow_state_names[info->state], "inbound",
 			 info->inbound, "source", addr_format(&info->source, source), "destination",
 			 addr_format(&info->destination, destination), "outbound", info->outbound,
 			 "method", info->method, "refused", info->refused, "up",
 			 describe_side(info, CLIENT), "down", describe_side(info, UPSTREAM),
-			 "age_ms", (json_int_t)info->age_ms);
+			 "age_ms", (json_int_t)info->age_ms, "attempts", describe_attempts(info));
 }
 
 json_t *describe_event(const struct flow_info *info)

@@ -101,3 +101,22 @@ int flows_list(struct call *call, struct out *out)
 	out_put(out, "]", 1);
 	return 0;
 }
+
+int flows_show(struct call *call, struct out *out)
+{
+	const struct ask *ask = call->ask;
+	uint64_t id = (uint64_t)call_number(call, "flow");
+
+	for (unsigned i = 0; i < ask->count; i++)
+		for (size_t j = 0; j < ask->parts[i].flow_count; j++) {
+			json_t *flow;
+
+			if (ask->parts[i].flows[j].id != id)
+				continue;
+			flow = describe_flow(&ask->parts[i].flows[j]);
+			out_json(out, flow);
+			json_decref(flow);
+			return 0;
+		}
+	return call_fail(call, "no flow %" JSON_INTEGER_FORMAT, call_number(call, "flow"));
+}

@@ -4,3 +4,4 @@
 
 /* As struct command wants it. */
 int flows_list(struct call *call, struct out *out);
+int flows_show(struct call *call, struct out *out);

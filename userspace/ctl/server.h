@@ -8,6 +8,7 @@
 #include "flow/worker.h"
 
 struct ctl_server;
+struct netif_list;
 
 /* What the commands can ask. Everything outlives the server. */
 struct ctl_context {
@@ -19,6 +20,9 @@ struct ctl_context {
 	uint64_t started_ms;        /* clock_ms() */
 	bool sockmap;               /* auto may use it */
 	const char *sockmap_reason; /* why not; "" if it may */
+	/* The network interfaces as of now, borrowed; NULL: nobody keeps them. */
+	struct netif_list *(*interfaces)(void *owner);
+	void *interfaces_owner;
 };
 
 /* A stale socket file (nobody answers on it) is replaced; a live one is -EADDRINUSE. -errno and @reason

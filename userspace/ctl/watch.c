@@ -136,11 +136,12 @@ static void on_event(struct post *post)
 			tell_event(w, &event->info);
 		}
 	}
+	flow_info_deinit(&event->info);
 	free(event);
 }
 
 /* On the worker's thread. */
-static void on_flow(void *ctx, const struct flow_info *info)
+static void on_flow(void *ctx, struct flow_info *info)
 {
 	struct watch *w = ctx;
 	bool room = __atomic_add_fetch(&w->under_way, 1, __ATOMIC_RELAXED) <= EVENTS_MAX;
@@ -153,6 +154,7 @@ static void on_flow(void *ctx, const struct flow_info *info)
 	}
 	event->watch = w;
 	event->info = *info;
+	info->attempts = NULL; /* the event's now */
 	post_send(w->home, &event->post, on_event);
 }
 

@@ -10,7 +10,10 @@
 #include "ctl/server.h"
 #include "daemon/limits.h"
 #include "daemon/method.h"
+#include "daemon/tunnels.h"
+#include "dns/resolver.h"
 #include "flow/worker.h"
+#include "kern/interfaces.h"
 #include "kern/kernel.h"
 #include "loop/signals.h"
 
@@ -24,6 +27,9 @@ struct app {
 	struct timer drain_timer, taint_timer;
 	unsigned long taint;
 	struct flow_config *flow_config;
+	struct netif_monitor *interfaces;
+	struct resolver *resolver; /* of the main thread, for the end points of tunnels */
+	struct tunnels *tunnels;
 	struct fastpath *fastpath;
 	char sockmap_reason[FASTPATH_REASON_MAX]; /* why it is not used; "": it is */
 	struct worker *workers;
@@ -37,6 +43,7 @@ struct note {
 	struct post post;
 	struct app *app;
 	struct worker *worker;
+	struct netif_list *interfaces; /* a reference, NULL: the note is of something else */
 };
 
 static struct app *the_app; /* for callbacks that carry a worker only */
@@ -50,6 +57,30 @@ static void tell_workers(struct app *app, post_fn *fn)
 			continue;
 		*note = (struct note){ .app = app, .worker = &app->workers[i] };
 		post_send(&app->workers[i].post, &note->post, fn);
+	}
+}
+
+static void take_interfaces(struct post *post)
+{
+	struct note *note = container_of(post, struct note, post);
+
+	worker_set_interfaces(note->worker, note->interfaces);
+	netif_list_unref(note->interfaces);
+	free(note);
+}
+
+static void on_interfaces(void *owner, struct netif_list *list)
+{
+	struct app *app = owner;
+
+	for (unsigned i = 0; i < app->workers_made; i++) {
+		struct note *note = malloc(sizeof(*note));
+
+		if (!note)
+			continue;
+		*note = (struct note){ .worker = &app->workers[i],
+				       .interfaces = netif_list_ref(list) };
+		post_send(&app->workers[i].post, &note->post, take_interfaces);
 	}
 }
 
@@ -176,6 +207,29 @@ static int choose_method(struct app *app)
 	return 0;
 }
 
+/* What dials need beside the workers: dialers, interfaces, tunnels. */
+static int start_network(struct app *app)
+{
+	const struct config *config = app->config;
+	uint32_t mark = config->outbounds[config->final_outbound].routing_mark;
+	char reason[256];
+	int r = flow_config_build(config, &app->flow_config, reason);
+
+	if (!r) {
+		snprintf(reason, sizeof(reason), "resolver of the main thread");
+		r = resolver_new(&app->resolver, &app->loop, &config->dns, dialers_dns_socket,
+				 app->flow_config->dialers);
+	}
+	if (!r)
+		r = tunnels_new(&app->tunnels, &app->loop, config, app->resolver, reason);
+	if (!r)
+		r = netif_monitor_new(&app->interfaces, &app->loop, config,
+				      mark ? mark : CONFIG_MARK, on_interfaces, app, reason);
+	if (r)
+		log_error("daemon", "%s", reason);
+	return r;
+}
+
 static int start_workers(struct app *app)
 {
 	unsigned count = app->config->workers;
@@ -193,6 +247,7 @@ static int start_workers(struct app *app)
 			log_error("daemon", "%s", reason);
 			return r;
 		}
+		worker_set_interfaces(&app->workers[i], netif_monitor_list(app->interfaces));
 	}
 	for (unsigned i = 0; i < count; i++) {
 		r = worker_start(&app->workers[i]);
@@ -204,6 +259,11 @@ static int start_workers(struct app *app)
 	return 0;
 }
 
+static struct netif_list *interfaces_of(void *owner)
+{
+	return netif_monitor_list(((struct app *)owner)->interfaces);
+}
+
 static int start_ctl(struct app *app)
 {
 	const struct ctl_context context = { .loop = &app->loop,
@@ -211,6 +271,8 @@ static int start_ctl(struct app *app)
 					     .workers = app->workers,
 					     .worker_count = app->workers_made,
 					     .config = app->flow_config,
+					     .interfaces = interfaces_of,
+					     .interfaces_owner = app,
 					     .started_ms = clock_ms(),
 					     .sockmap = app->fastpath != NULL,
 					     .sockmap_reason = app->sockmap_reason };
@@ -253,7 +315,7 @@ static int start(struct app *app)
 	if (!r)
 		r = choose_method(app);
 	if (!r)
-		r = flow_config_build(config, &app->flow_config);
+		r = start_network(app);
 	if (!r)
 		r = start_workers(app);
 	if (!r)
@@ -273,6 +335,9 @@ static void stop(struct app *app)
 		worker_deinit(&app->workers[i]);
 	ctl_server_free(app->ctl);
 	free(app->workers);
+	netif_monitor_free(app->interfaces);
+	tunnels_free(app->tunnels);
+	resolver_free(app->resolver);
 	flow_config_free(app->flow_config);
 	fastpath_free(app->fastpath);
 	timer_stop(&app->drain_timer, &app->loop.timers);

@@ -2,12 +2,24 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static const struct dialer *first_with_work(const struct dialer *dialer,
+					    const struct target *target)
+{
+	const struct dialer *below;
+
+	while (dialer->ops->skip && (below = dialer->ops->skip(dialer, target)) != dialer)
+		dialer = below;
+	return dialer;
+}
+
 int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial_request *request,
 	       const char **ret_call)
 {
-	struct dial *dial = calloc(1, dialer->ops->dial_size);
+	struct dial *dial;
 	int r;
 
+	dialer = first_with_work(dialer, &request->target);
+	dial = calloc(1, dialer->ops->dial_size);
 	*ret_call = "malloc";
 	if (!dial)
 		return -ENOMEM;
@@ -30,12 +42,8 @@ void dial_cancel(struct dial *dial, bool reset)
 	free(dial);
 }
 
-void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io)
+void dial_finish(struct dial *dial, const struct dial_result *result)
 {
-	const struct dial_result result = { .err = err,
-					    .call = err ? call : NULL,
-					    .io = err ? NULL : io };
-
-	dial->request.done(dial->request.owner, &result);
+	dial->request.done(dial->request.owner, result);
 	dial_cancel(dial, true); /* closes what was not taken */
 }

@@ -1,5 +1,7 @@
 /* dial - turns a target into a connected socket, through any chain of dialers.
  *
+ *   race (names, RFC 8305) -> interfaces (network strategy) -> direct (one connect) | another outbound
+ *
  * A dialer is immutable and shared by all flows of a configuration; a dial is one attempt. Layers
  * disappear when they are done: what comes out is a plain socket, because the kernel moves the bytes after.
  */
@@ -7,11 +9,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "config/config.h"
+#include "dial/trace.h"
 #include "loop/loop.h"
 #include "net/addr.h"
 
+struct resolver;
+struct netif_list;
+struct netif;
+struct route_socket;
+
+/* What dials use of the thread they run on; one a worker. */
+struct dial_env {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct netif_list *interfaces; /* as of now */
+	struct route_socket *routes;
+};
+
 struct target {
-	struct addr addr;
+	struct addr addr;   /* AF_UNSPEC: @domain at addr.port */
+	const char *domain; /* lives as long as the dial; NULL: @addr */
 };
 
 /* What a dial came to. */
@@ -19,10 +36,15 @@ struct dial_result {
 	int err;          /* 0 or -errno; -ETIMEDOUT after connect_timeout as well */
 	const char *call; /* what failed, "connect" or the option that was refused; NULL if none */
 	struct loop_io *io; /* connected, registered and the receiver's to move; NULL if failed */
+	bool owes_write;    /* not connected before the first write: the SYN leaves with it (TFO) */
 };
 
 struct dial;
 typedef void dial_done_fn(void *owner, const struct dial_result *result);
+
+struct dialer {
+	const struct dialer_ops *ops;
+};
 
 struct dialer_ops {
 	const char *name;
@@ -31,15 +53,19 @@ struct dialer_ops {
 	int (*start)(struct dial *dial);
 	/* Drops whatever start() took; with @reset by RST, for a connection that may just have been made. */
 	void (*cancel)(struct dial *dial, bool reset);
-};
-
-struct dialer {
-	const struct dialer_ops *ops;
+	/* The dialer below if this one has nothing to do for @target, else itself. NULL: always itself. */
+	const struct dialer *(*skip)(const struct dialer *self, const struct target *target);
+	void (*free)(struct dialer *self);
 };
 
 struct dial_request {
-	struct loop *loop;
+	struct dial_env *env;
 	struct target target;
+	struct addr source; /* the client's, for transparent_source; AF_UNSPEC: none */
+	/* Leave by it; NULL: by the dialer's own or by the routes. Not kept. */
+	const struct netif *interface;
+	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */
+	struct trace *trace; /* what was tried; NULL: nobody asks */
 	dial_done_fn *done;
 	void *owner; /* for @done */
 };
@@ -56,10 +82,5 @@ int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial
 	       const char **ret_call);
 void dial_cancel(struct dial *dial, bool reset); /* NULL is fine */
 
-/* For dialers: ends the attempt. On success @io is moved from by the receiver, and closed if it is not. */
-void dial_finish(struct dial *dial, int err, const char *call, struct loop_io *io);
-
-/* An outbound's dialer, with its own copy of the options it needs; of a `block` outbound it is NULL.
- * 0 or -ENOMEM. */
-int dialer_build(const struct config_outbound *config, struct dialer **ret);
-void dialer_free(struct dialer *dialer); /* NULL is fine */
+/* For dialers: ends the attempt with @result. Its io is moved from by the receiver, and closed if not. */
+void dial_finish(struct dial *dial, const struct dial_result *result);

@@ -1,5 +1,6 @@
 /* build - from the configuration to what the workers share. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow/worker.h"
@@ -19,42 +20,77 @@ static int build_inbounds(const struct config *config, struct flow_config *f)
 	return 0;
 }
 
+static int build_override(const struct config_outbound *from, struct outbound *to)
+{
+	struct target *target = &to->override;
+
+	if (from->override_address && addr_parse(from->override_address, 0, &target->addr)) {
+		to->override_domain = strdup(from->override_address);
+		if (!to->override_domain)
+			return -ENOMEM;
+		target->domain = to->override_domain;
+	}
+	target->addr.port = from->override_port;
+	return 0;
+}
+
+/* Whose sockets a dial through @config comes to use. */
+static const struct config_outbound *last_of_chain(const struct config *config,
+						   const struct config_outbound *outbound)
+{
+	while (outbound->detour != CONFIG_NONE)
+		outbound = &config->outbounds[outbound->detour];
+	return outbound;
+}
+
+static int build_outbound(const struct config *config, size_t i, struct flow_config *f)
+{
+	const struct config_outbound *from = &config->outbounds[i];
+	const struct config_outbound *last = last_of_chain(config, from);
+	struct outbound *to = &f->outbounds[i];
+
+	*to = (struct outbound){ .tag = strdup(from->tag),
+				 .dialer = dialers_get(f->dialers, i),
+				 .dial_timeout_ms = from->dial_timeout_ms,
+				 .multi_path = last->tcp_multi_path,
+				 .elsewhere = last->netns != NULL,
+				 .foreign_source = last->transparent_source != SOURCE_OFF,
+				 .keep_alive = { .enabled = from->keep_alive,
+						 .idle_ms = from->keep_alive_idle_ms,
+						 .interval_ms = from->keep_alive_interval_ms,
+						 .count = from->keep_alive_count } };
+	return to->tag ? build_override(from, to) : -ENOMEM;
+}
+
 static int build_outbounds(const struct config *config, struct flow_config *f)
 {
+	int r = 0;
+
 	f->outbounds = calloc(config->outbound_count, sizeof(*f->outbounds));
 	if (!f->outbounds)
 		return -ENOMEM;
 	f->outbound_count = config->outbound_count;
-	for (size_t i = 0; i < f->outbound_count; i++) {
-		const struct config_outbound *from = &config->outbounds[i];
-		struct outbound *to = &f->outbounds[i];
-		int r;
-
-		*to = (struct outbound){ .tag = strdup(from->tag),
-					 .keep_alive = {
-						 .enabled = from->keep_alive,
-						 .idle_ms = from->keep_alive_idle_ms,
-						 .interval_ms = from->keep_alive_interval_ms,
-						 .count = from->keep_alive_count } };
-		r = to->tag ? dialer_build(from, &to->dialer) : -ENOMEM;
-		if (r)
-			return r;
-	}
+	for (size_t i = 0; !r && i < f->outbound_count; i++)
+		r = build_outbound(config, i, f);
 	f->final = &f->outbounds[config->final_outbound];
-	return 0;
+	return r;
 }
 
-int flow_config_build(const struct config *config, struct flow_config **ret)
+int flow_config_build(const struct config *config, struct flow_config **ret, char *reason)
 {
 	struct flow_config *f = calloc(1, sizeof(*f));
 	int r;
 
+	snprintf(reason, 256, "out of memory");
 	if (!f)
 		return -ENOMEM;
+	f->dns = &config->dns;
 	f->relay = config->relay;
 	f->workers = config->workers;
 	f->max_flows = config->limits.max_flows;
 	r = build_inbounds(config, f);
+	if (!r)
+		r = dialers_new(&f->dialers, config, reason);
 	if (!r)
 		r = build_outbounds(config, f);
 	if (r) {
@@ -73,9 +109,10 @@ void flow_config_free(struct flow_config *f)
 		free(f->inbounds[i].tag);
 	for (size_t i = 0; i < f->outbound_count; i++) {
 		free(f->outbounds[i].tag);
-		dialer_free(f->outbounds[i].dialer);
+		free(f->outbounds[i].override_domain);
 	}
 	free(f->inbounds);
 	free(f->outbounds);
+	dialers_free(f->dialers);
 	free(f);
 }

@@ -12,6 +12,7 @@
 enum flow_state {
 	FLOW_ROUTE, /* decide where to */
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
+	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
 	FLOW_RELAY, /* owns both streams and @relay */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,
@@ -28,6 +29,8 @@ enum flow_end {
 	END_CLIENT_GONE, /* it ended while we dialed, and had sent nothing */
 	END_DIAL_FAILED,
 	END_DIAL_TIMEOUT,
+	END_ADDRESS_GONE,   /* the upstream's own address left this machine */
+	END_INTERFACE_GONE, /* as did the interface it is bound to */
 	END_CLIENT_RESET,
 	END_UPSTREAM_RESET,
 	END_BACKLOG, /* the fast path could not hold what was received */
@@ -47,8 +50,15 @@ struct inbound {
 
 struct outbound {
 	char *tag;
-	struct dialer *dialer; /* NULL: block */
+	const struct dialer *dialer; /* NULL: block; owned by flow_config->dialers */
 	struct keep_alive keep_alive;
+	uint32_t dial_timeout_ms;
+	struct target
+		override; /* AF_UNSPEC without a domain: where the client wanted; port 0: its port */
+	char *override_domain; /* owns override.domain */
+	bool multi_path;       /* its sockets are MPTCP, which no sockmap takes */
+	bool elsewhere;        /* its sockets are in another network namespace */
+	bool foreign_source;   /* and not bound to an address of ours */
 };
 
 struct worker;
@@ -61,13 +71,17 @@ struct tcp_flow {
 	const struct outbound *outbound; /* from FLOW_ROUTE on */
 	struct addr source, destination;
 	struct dial *dial;         /* only in FLOW_DIAL */
-	struct stream side[SIDES]; /* UPSTREAM from FLOW_RELAY on */
+	struct trace trace;        /* what the dial tried */
+	struct stream side[SIDES]; /* UPSTREAM from FLOW_KICK on */
+	uint64_t kicked;           /* bytes that FLOW_KICK moved */
 	struct relay relay;        /* from FLOW_RELAY on */
-	struct timer timer;        /* keep-alive, idle, half-closed */
+	struct timer
+		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed */
 	uint64_t idle_bytes, idle_since_ms;
 	enum flow_state state;
 	enum flow_end end;
 	bool keep_alive_set;
+	bool owes_write; /* only in FLOW_KICK: the first write is still to come */
 };
 
 /* A copy of what is told of a flow: for ctl, on any thread. Strings live as long as the configuration. */
@@ -83,14 +97,20 @@ struct flow_info {
 		uint64_t bytes, kernel_bytes;
 		const char *gate; /* "" outside the sockmap */
 		uint32_t spills;
-	} side[SIDES]; /* [CLIENT]: up */
+	} side[SIDES];                  /* [CLIENT]: up */
+	struct trace_attempt *attempts; /* owned; see flow_info_deinit() */
+	size_t attempt_count;
 };
+void flow_info_deinit(struct flow_info *info);
 
 /* Takes over @fd, an accepted non-blocking socket. It may be closed again before this returns. */
 void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd,
 		    const struct addr *source, const struct addr *destination);
 /* Ends it now. */
 void tcp_flow_kill(struct tcp_flow *flow, enum flow_end why);
+/* *@ret is to be given back by flow_info_deinit(). */
 void tcp_flow_describe(const struct tcp_flow *flow, struct flow_info *ret);
+/* Ends it if the upstream's address or interface is no longer in @interfaces. */
+void tcp_flow_check_interfaces(struct tcp_flow *flow, const struct netif_list *interfaces);
 /* A relay has work that no socket event tells of. */
 void tcp_flow_wake(struct relay *relay);

@@ -1,6 +1,6 @@
 /* tcp_flow - read this first: the way of a connection.
  *
- *   accept (flow/listener) -> ROUTE -> DIAL (dial/) -> RELAY (relay/, kern/gate) -> CLOSE
+ *   accept (flow/listener) -> ROUTE -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate) -> CLOSE
  *
  * A flow is a state and one step function a state. Every wake-up, from a socket, a dial, a timer or ctl,
  * ends in flow_advance(), which runs steps until one has to wait. flow_end() is the only way to CLOSE, and
@@ -14,16 +14,19 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/names.h"
+#include "flow/kick.h"
 #include "flow/worker.h"
+#include "kern/interfaces.h"
 #include "net/sock.h"
 
 #define KEEP_ALIVE_AFTER_MS 15000U /* most flows are over before keep-alive could matter */
 #define IDLE_CHECKS         8U     /* a timeout: how late it may be noticed is an eighth of it */
 
-NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dial", "relay", "close");
+NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dial", "kick", "relay", "close");
 NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "bad-address", "loop",
-	   "client-gone", "dial-failed", "dial-timeout", "client-reset", "upstream-reset",
-	   "backlog", "no-memory", "idle", "half-closed-idle", "killed", "shutdown");
+	   "client-gone", "dial-failed", "dial-timeout", "address-gone", "interface-gone",
+	   "client-reset", "upstream-reset", "backlog", "no-memory", "idle", "half-closed-idle",
+	   "killed", "shutdown");
 
 enum step { STEP_WAIT, STEP_NEXT };
 
@@ -87,24 +90,36 @@ static enum flow_end check_addresses(const struct tcp_flow *f)
 
 static void relay_begins(struct tcp_flow *f);
 static void on_flow_timer(struct timer *timer);
+static void on_dial_timeout(struct timer *timer);
 
-static void log_dial_failed(const struct tcp_flow *f, int err, const char *call)
+static enum step dial_failed(struct tcp_flow *f, int err, const char *call)
 {
-	flow_log(f, LOG_INFO, "dial failed: %s: %s", call ? call : "dial", strerror(-err));
+	char tried[384];
+
+	flow_log(f, LOG_INFO, "dial failed: %s: %s%s%s", call ? call : "dial", strerror(-err),
+		 f->trace.count ? "; " : "", trace_format(&f->trace, tried, sizeof(tried)));
+	f->worker->stats.dial_failures++;
+	return flow_end(f, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
 }
 
 static void on_dialed(void *owner, const struct dial_result *result)
 {
 	struct tcp_flow *f = owner;
+	const char *call = result->call;
 	int err = result->err;
 
 	f->dial = NULL;
-	if (!err)
+	if (!err) {
+		call = "epoll_ctl";
 		err = stream_init_moved(&f->side[UPSTREAM], result->io, on_upstream_io);
+	}
 	if (err) {
-		log_dial_failed(f, err, result->call);
-		f->worker->stats.dial_failures++;
-		flow_end(f, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
+		dial_failed(f, err, call);
+	} else if (result->owes_write) {
+		f->owes_write = true;
+		timer_start(&f->timer, &f->worker->loop.timers, KICK_WAIT_MS);
+		loop_io_want(&f->side[CLIENT].io, EPOLLIN | EPOLLRDHUP);
+		flow_goto(f, FLOW_KICK);
 	} else {
 		flow_goto(f, FLOW_RELAY);
 		relay_begins(f);
@@ -112,13 +127,28 @@ static void on_dialed(void *owner, const struct dial_result *result)
 	flow_advance(f);
 }
 
+static struct target target_of(const struct tcp_flow *f)
+{
+	const struct target *override = &f->outbound->override;
+	struct target target = { .addr = f->destination };
+
+	if (override->domain || override->addr.family != AF_UNSPEC)
+		target = *override;
+	else if (override->addr.port)
+		target.addr.port = override->addr.port;
+	if (!target.addr.port)
+		target.addr.port = f->destination.port;
+	return target;
+}
+
 static enum step flow_route(struct tcp_flow *f)
 {
-	const struct dial_request request = { .loop = &f->worker->loop,
-					      .target.addr = f->destination,
-					      .done = on_dialed,
-					      .owner = f };
 	enum flow_end bad = check_addresses(f);
+	struct dial_request request = { .env = &f->worker->dial_env,
+					.source = f->source,
+					.trace = &f->trace,
+					.done = on_dialed,
+					.owner = f };
 	const char *call;
 	int r;
 
@@ -128,12 +158,12 @@ static enum step flow_route(struct tcp_flow *f)
 	if (!f->outbound->dialer)
 		return flow_end(f, END_REJECTED);
 	flow_goto(f, FLOW_DIAL);
+	request.target = target_of(f);
+	trace_init(&f->trace, f->start_ms);
 	r = dial_start(&f->dial, f->outbound->dialer, &request, &call);
-	if (r) {
-		log_dial_failed(f, r, call);
-		f->worker->stats.dial_failures++;
-		return flow_end(f, END_DIAL_FAILED);
-	}
+	if (r)
+		return dial_failed(f, r, call);
+	timer_start(&f->timer, &f->worker->loop.timers, f->outbound->dial_timeout_ms);
 	/* EPOLLIN is left alone: data may come early, and waits in the socket */
 	loop_io_want(&f->side[CLIENT].io, EPOLLRDHUP);
 	return STEP_WAIT;
@@ -153,6 +183,51 @@ static enum step flow_dial(struct tcp_flow *f)
 		return flow_end(f, END_CLIENT_GONE);
 	loop_io_want(&client->io, 0);
 	return STEP_WAIT;
+}
+
+static uint64_t dial_time_left_ms(const struct tcp_flow *f)
+{
+	uint64_t spent = f->worker->loop.now_ms - f->start_ms, all = f->outbound->dial_timeout_ms;
+
+	return spent < all ? all - spent : 0;
+}
+
+/* Pays the first write, then waits for the answer to the SYN that left with it. */
+static enum step flow_kick(struct tcp_flow *f)
+{
+	struct stream *client = &f->side[CLIENT], *upstream = &f->side[UPSTREAM];
+	int r;
+
+	if (client->io.have & (EPOLLERR | EPOLLHUP))
+		return flow_end(f, END_CLIENT_RESET);
+	if (f->owes_write) {
+		r = kick_pay(client, upstream, !timer_running(&f->timer), &f->kicked);
+		if (r == -EAGAIN)
+			return STEP_WAIT;
+		if (r < 0)
+			return dial_failed(f, r, "first write");
+		f->owes_write = false;
+		timer_start(&f->timer, &f->worker->loop.timers, dial_time_left_ms(f));
+		loop_io_want(&client->io, 0);
+		loop_io_want(&upstream->io, EPOLLOUT);
+	}
+	if (!(upstream->io.have & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		return STEP_WAIT;
+	r = sock_error(upstream->fd);
+	if (r)
+		return dial_failed(f, r, "connect");
+	flow_goto(f, FLOW_RELAY);
+	relay_begins(f);
+	return STEP_NEXT;
+}
+
+static void on_dial_timeout(struct timer *timer)
+{
+	struct tcp_flow *f = container_of(timer, struct tcp_flow, timer);
+
+	if (!f->owes_write)
+		dial_failed(f, -ETIMEDOUT, "dial_timeout");
+	flow_advance(f); /* in FLOW_KICK an empty first write is due */
 }
 
 static void set_keep_alive(struct tcp_flow *f)
@@ -215,7 +290,12 @@ static void relay_begins(struct tcp_flow *f)
 	struct flow_info info;
 
 	relay_start(&f->relay, &w->relay_env, &f->side[CLIENT], &f->side[UPSTREAM]);
+	f->relay.pump[CLIENT].bytes = f->kicked;
+	if (f->outbound->multi_path && sock_is_mptcp(f->side[UPSTREAM].fd))
+		relay_refuse(&f->relay, REFUSED_MPTCP);
 	f->idle_since_ms = w->loop.now_ms;
+	timer_stop(&f->timer, &w->loop.timers);
+	timer_init(&f->timer, on_flow_timer);
 	if (!f->outbound->keep_alive.enabled)
 		f->keep_alive_set = true;
 	else if (f->outbound->keep_alive.idle_ms < KEEP_ALIVE_AFTER_MS)
@@ -224,6 +304,7 @@ static void relay_begins(struct tcp_flow *f)
 	if (w->watch) {
 		tcp_flow_describe(f, &info);
 		w->watch(w->watch_ctx, &info);
+		flow_info_deinit(&info);
 	}
 }
 
@@ -276,6 +357,7 @@ static enum step flow_close(struct tcp_flow *f)
 	for (int side = 0; side < SIDES; side++)
 		stream_close(&f->side[side], reset);
 	relay_release(&f->relay);
+	trace_deinit(&f->trace);
 	list_unlink(&f->link);
 	mem_pool_put(&w->flow_pool, f);
 	worker_flow_gone(w);
@@ -283,10 +365,8 @@ static enum step flow_close(struct tcp_flow *f)
 }
 
 static enum step (*const steps[FLOW_STATE_COUNT])(struct tcp_flow *) = {
-	[FLOW_ROUTE] = flow_route,
-	[FLOW_DIAL] = flow_dial,
-	[FLOW_RELAY] = flow_relay,
-	[FLOW_CLOSE] = flow_close,
+	[FLOW_ROUTE] = flow_route, [FLOW_DIAL] = flow_dial,   [FLOW_KICK] = flow_kick,
+	[FLOW_RELAY] = flow_relay, [FLOW_CLOSE] = flow_close,
 };
 
 static void flow_advance(struct tcp_flow *f) /* @f may be gone on return */
@@ -314,7 +394,7 @@ void tcp_flow_start(struct worker *w, const struct inbound *inbound, int fd,
 				.destination = *destination,
 				.side = { STREAM_NULL, STREAM_NULL } };
 	w->next_id += w->config->workers; /* unique over all workers */
-	timer_init(&f->timer, on_flow_timer);
+	timer_init(&f->timer, on_dial_timeout);
 	list_init(&f->link);
 	list_append(&w->flows, &f->link);
 	if (stream_init(&f->side[CLIENT], &w->loop, fd, on_client_io)) {
@@ -331,31 +411,30 @@ void tcp_flow_kill(struct tcp_flow *f, enum flow_end why)
 	flow_advance(f);
 }
 
-static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };
-
-void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
+/* What the upstream socket stands on is gone: its packets would go nowhere until it times out. */
+static enum flow_end lost_ground(const struct tcp_flow *f, const struct netif_list *interfaces)
 {
-	const struct relay *relay = &f->relay;
+	int fd = f->side[UPSTREAM].fd, interface = sock_bound_interface(fd);
+	const struct netif *bound = netif_by_index(interfaces, interface);
+	struct addr local;
 
-	*ret = (struct flow_info){ .id = f->id,
-				   .age_ms = f->worker->loop.now_ms - f->start_ms,
-				   .state = f->state,
-				   .end = f->end,
-				   .inbound = f->inbound->tag,
-				   .outbound = f->outbound ? f->outbound->tag : "",
-				   .source = f->source,
-				   .destination = f->destination,
-				   .method = relay_method_name(relay),
-				   .refused = relay_refusal_names[relay->refused] };
-	for (int side = 0; side < SIDES; side++) {
-		ret->side[side].gate = "";
-		if (!relay->env)
-			continue;
-		ret->side[side].bytes = relay_bytes(relay, side);
-		ret->side[side].kernel_bytes = relay_kernel_bytes(relay, side);
-		if (relay->gate) {
-			ret->side[side].gate = gate_names[gate_state(relay->gate, side)];
-			ret->side[side].spills = gate_dir(relay->gate, side)->spills;
-		}
-	}
+	if (interface && !(bound && bound->up))
+		return END_INTERFACE_GONE;
+	if (f->outbound->foreign_source || sock_local_addr(fd, &local))
+		return END_NONE;
+	local.port = 0;
+	return netif_has_address(interfaces, &local) ? END_NONE : END_ADDRESS_GONE;
+}
+
+void tcp_flow_check_interfaces(struct tcp_flow *f, const struct netif_list *interfaces)
+{
+	enum flow_end lost;
+
+	if (f->state != FLOW_RELAY || f->outbound->elsewhere)
+		return;
+	lost = lost_ground(f, interfaces);
+	if (!lost)
+		return;
+	flow_log(f, LOG_INFO, "%s", flow_end_names[lost]);
+	tcp_flow_kill(f, lost);
 }

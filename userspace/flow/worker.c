@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
+#include "dns/resolver.h"
 
 static int listen_all(struct worker *w, char *reason)
 {
@@ -31,6 +32,18 @@ static int listen_all(struct worker *w, char *reason)
 	return 0;
 }
 
+/* What its dials need. */
+static int init_dial_env(struct worker *w)
+{
+	int r = route_socket_init(&w->routes);
+
+	w->dial_env = (struct dial_env){ .loop = &w->loop, .routes = &w->routes };
+	if (!r)
+		r = resolver_new(&w->dial_env.resolver, &w->loop, w->config->dns,
+				 dialers_dns_socket, w->config->dialers);
+	return r;
+}
+
 int worker_init(struct worker *w, unsigned index, const struct flow_config *config,
 		struct fastpath *fastpath, enum relay_refusal why_not, char *reason)
 {
@@ -40,6 +53,7 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 			      .config = config,
 			      .loop.epoll_fd = -1,
 			      .post.io = LOOP_IO_NULL,
+			      .routes.fd = -1,
 			      .next_id = index + 1,
 			      .max_flows = (config->max_flows + config->workers - 1) /
 					   config->workers };
@@ -48,6 +62,8 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 	r = loop_init(&w->loop);
 	if (!r)
 		r = post_box_init(&w->post, &w->loop);
+	if (!r)
+		r = init_dial_env(w);
 	if (!r)
 		r = relay_env_init(&w->relay_env, &config->relay, config->workers,
 				   config->max_flows, &w->loop, tcp_flow_wake);
@@ -106,7 +122,10 @@ void worker_deinit(struct worker *w)
 		listener_deinit(&w->listeners[i]);
 	free(w->listeners);
 	relay_env_deinit(&w->relay_env);
-	post_box_deinit(&w->post);
+	post_box_deinit(&w->post); /* what still waits there may bring interfaces */
+	resolver_free(w->dial_env.resolver);
+	route_socket_deinit(&w->routes);
+	netif_list_unref(w->dial_env.interfaces);
 	loop_deinit(&w->loop);
 	mem_pool_deinit(&w->flow_pool);
 	w->config = NULL;
@@ -128,6 +147,15 @@ void worker_drain(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	check_drained(w);
+}
+
+void worker_set_interfaces(struct worker *w, struct netif_list *interfaces)
+{
+	netif_list_ref(interfaces);
+	netif_list_unref(w->dial_env.interfaces);
+	w->dial_env.interfaces = interfaces;
+	list_for_each_safe (link, &w->flows)
+		tcp_flow_check_interfaces(container_of(link, struct tcp_flow, link), interfaces);
 }
 
 void worker_kill_all(struct worker *w, enum flow_end why)
@@ -200,6 +228,7 @@ void worker_flow_ended(struct worker *w, const struct tcp_flow *f)
 	if (w->watch) {
 		tcp_flow_describe(f, &info);
 		w->watch(w->watch_ctx, &info);
+		flow_info_deinit(&info);
 	}
 }
 

@@ -3,8 +3,11 @@
 #pragma once
 #include <pthread.h>
 #include "base/mem.h"
+#include "dial/build.h"
 #include "flow/flow.h"
 #include "flow/listener.h"
+#include "kern/interfaces.h"
+#include "kern/route.h"
 #include "loop/post.h"
 
 /* Immutable, shared by all workers. */
@@ -14,11 +17,14 @@ struct flow_config {
 	struct outbound *outbounds;
 	size_t outbound_count;
 	const struct outbound *final;
+	struct dialers *dialers;
+	const struct config_dns *dns; /* the configuration's */
 	struct config_relay relay;
 	uint32_t workers, max_flows;
 };
 
-int flow_config_build(const struct config *config, struct flow_config **ret);
+/* @config outlives it. -errno with @reason (256 bytes). */
+int flow_config_build(const struct config *config, struct flow_config **ret, char *reason);
 void flow_config_free(struct flow_config *config); /* NULL is fine */
 
 /* Written by the worker's thread; summed by ctl from copies. */
@@ -31,8 +37,9 @@ struct worker_stats {
 	uint64_t memory_used, memory_limit;
 };
 
-/* Told on the worker's thread of each flow that starts to relay and each that ends. */
-typedef void worker_watch_fn(void *ctx, const struct flow_info *info);
+/* Told on the worker's thread of each flow that starts to relay and each that ends. It may take
+ * info->attempts over. */
+typedef void worker_watch_fn(void *ctx, struct flow_info *info);
 
 struct worker {
 	unsigned index;
@@ -42,6 +49,8 @@ struct worker {
 	struct post_box post;
 	const struct flow_config *config;
 	struct relay_env relay_env;
+	struct dial_env dial_env;
+	struct route_socket routes; /* of dial_env */
 	struct mem_pool flow_pool;
 	struct list flows;
 	uint64_t next_id;
@@ -67,11 +76,14 @@ void worker_deinit(struct worker *worker);
 /* The rest on the worker's thread, by post_send(&worker->post, ...). */
 void worker_drain(
 	struct worker *worker); /* accepts no more; on_drained() when the last flow ended */
+/* What the network looks like now; flows whose address or interface is gone end. Also before
+ * worker_start(). */
+void worker_set_interfaces(struct worker *worker, struct netif_list *interfaces);
 void worker_kill_all(struct worker *worker, enum flow_end why);
 int worker_kill(struct worker *worker, uint64_t id); /* -ENOENT */
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
-/* Up to @count of them, oldest first; returns how many. */
+/* Up to @count of them, oldest first, each to be given back by flow_info_deinit(); returns how many. */
 size_t worker_describe(const struct worker *worker, struct flow_info *ret, size_t count);
 
 /* For flows. */

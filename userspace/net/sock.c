@@ -27,14 +27,53 @@ int sock_bind_interface(int fd, const char *name)
 		       : 0;
 }
 
-int sock_bind_address(int fd, const struct addr *addr)
+int sock_bind_ifindex(int fd, int index)
+{
+	char name[IFNAMSIZ];
+	int r = set_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX, index);
+
+	if (r != -ENOPROTOOPT)
+		return r;
+	return if_indextoname((unsigned)index, name) ? sock_bind_interface(fd, name) : -errno;
+}
+
+int sock_bind_address(int fd, const struct addr *addr, bool no_port)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(addr, &sa);
 
-	if (!addr->port)
+	if (no_port)
 		(void)set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 	return bind(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
+}
+
+int sock_set_transparent(int fd, sa_family_t family)
+{
+	if (family == AF_INET6)
+		return set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+	return set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
+int sock_set_reuse(int fd)
+{
+	return set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+}
+
+int sock_set_reuse_port(int fd)
+{
+	return set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+}
+
+int sock_set_fast_open_connect(int fd)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+}
+
+int sock_set_dont_fragment(int fd, sa_family_t family)
+{
+	if (family == AF_INET6)
+		return set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+	return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
 }
 
 int sock_set_nodelay(int fd)
@@ -102,6 +141,16 @@ uint32_t sock_window_clamp(int fd)
 uint32_t sock_send_buffer(int fd)
 {
 	return get_int(fd, SOL_SOCKET, SO_SNDBUF);
+}
+
+bool sock_is_mptcp(int fd)
+{
+	return get_int(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP;
+}
+
+int sock_bound_interface(int fd)
+{
+	return (int)get_int(fd, SOL_SOCKET, SO_BINDTOIFINDEX);
 }
 
 static struct tcp_info get_info(int fd)

@@ -6,11 +6,28 @@
 
 /* SO_MARK: policy routing, and the firewall rules that must not catch us again. CAP_NET_ADMIN. */
 int sock_set_mark(int fd, uint32_t mark);
-/* SO_BINDTODEVICE: leaves by this interface whatever the routes say. */
+/* SO_BINDTODEVICE: leaves by this interface whatever the routes say. The name is looked up in the socket's
+ * own network namespace, and names an interface that was made anew as well. */
 int sock_bind_interface(int fd, const char *name);
-/* Without a port: IP_BIND_ADDRESS_NO_PORT (4.2) leaves its choice to connect(), which can share ports
- * between destinations; otherwise 28 000 flows exhaust a source address. */
-int sock_bind_address(int fd, const struct addr *addr);
+/* SO_BINDTOIFINDEX (5.1); before, by the name that @index has in the namespace of the caller. That it is
+ * gone is found out by connect(): ENODEV for IPv4, ENETUNREACH for IPv6. */
+int sock_bind_ifindex(int fd, int index);
+int sock_bound_interface(int fd); /* its index; 0: none, or unknown */
+/* @no_port: IP_BIND_ADDRESS_NO_PORT (4.2) leaves the choice of port 0 to connect(), which can share ports
+ * between destinations; otherwise 28 000 flows exhaust a source address. Where it is refused (MPTCP of
+ * older kernels) bind() chooses: fewer ports to share, and nothing else. */
+int sock_bind_address(int fd, const struct addr *addr, bool no_port);
+/* IP_TRANSPARENT, IPV6_TRANSPARENT: may be bound to addresses that are not ours. CAP_NET_ADMIN. */
+int sock_set_transparent(int fd, sa_family_t family);
+/* SO_REUSEADDR: a TCP port may be bound by many, as long as their connections differ and none listens. */
+int sock_set_reuse(int fd);
+int sock_set_reuse_port(int fd); /* SO_REUSEPORT: by sockets of this user that all have it */
+/* TCP_FASTOPEN_CONNECT (4.11): with a cookie of the server connect() returns 0 at once, and the first
+ * write() sends the SYN with its data. -EOPNOTSUPP: bit 1 of net.ipv4.tcp_fastopen is off. */
+int sock_set_fast_open_connect(int fd);
+/* Path MTU discovery always on: a datagram that is too long is refused (EMSGSIZE), never cut. */
+int sock_set_dont_fragment(int fd, sa_family_t family);
+bool sock_is_mptcp(int fd);
 /* Relayed small messages must not wait for an acknowledgement (Nagle). */
 int sock_set_nodelay(int fd);
 /* Urgent data is forwarded inline: SO_OOBINLINE. */

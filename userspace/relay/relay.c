@@ -14,7 +14,7 @@
 #define SPLICE_READS        16U
 
 NAME_TABLE(relay_refusal_names, REFUSED_COUNT, "", "unfit", "no-slot", "memory-limit",
-	   "sockets-refused", "kernel-tainted", "too-many-spills");
+	   "sockets-refused", "kernel-tainted", "too-many-spills", "mptcp");
 
 /* Half of the memory, divided by all directions: then every flow finds a place in the sockmap. */
 static uint32_t first_buffer(uint64_t memory, uint32_t flows)
@@ -224,7 +224,7 @@ static void become(struct relay *relay, const struct relay_ops *ops)
 		relay->pump[side].ops = ops;
 }
 
-static void refuse(struct relay *relay, enum relay_refusal why)
+void relay_refuse(struct relay *relay, enum relay_refusal why)
 {
 	relay->refused = why;
 	relay->env->refused[why]++;
@@ -238,11 +238,11 @@ static int enter(struct relay *relay, const struct gate_label *label)
 		become(relay, &relay_sockmap_ops);
 		relay->env->entered++;
 	} else if (r == -ENOSPC) {
-		refuse(relay, REFUSED_SLOTS);
+		relay_refuse(relay, REFUSED_SLOTS);
 	} else if (r == -ENOBUFS) {
-		refuse(relay, REFUSED_MEMORY);
+		relay_refuse(relay, REFUSED_MEMORY);
 	} else if (r != -EAGAIN) {
-		refuse(relay, REFUSED_SOCKETS);
+		relay_refuse(relay, REFUSED_SOCKETS);
 	}
 	return r;
 }
@@ -257,7 +257,7 @@ static int choose(struct relay *relay, const struct gate_label *label)
 		return 0;
 	if (!relay->refused && relay->reads >= env->enter_after) {
 		if (!env->gates_open)
-			refuse(relay, env->gates_why);
+			relay_refuse(relay, env->gates_why);
 		else if (is_empty_handed(relay))
 			return enter(relay, label) == 0;
 	}

@@ -28,6 +28,7 @@ enum relay_refusal {
 	REFUSED_SOCKETS, /* the kernel said no to these two */
 	REFUSED_TAINT,   /* the kernel went wrong since the start */
 	REFUSED_SPILLS,  /* entered, but the peer was too slow too often */
+	REFUSED_MPTCP,   /* its stream is spread over several sockets */
 	REFUSED_COUNT,
 };
 extern const char *const relay_refusal_names[REFUSED_COUNT];
@@ -107,6 +108,8 @@ int relay_env_open_gates(struct relay_env *env, struct fastpath *fastpath, uint1
 
 void relay_start(struct relay *relay, struct relay_env *env, struct stream *client,
 		 struct stream *upstream);
+/* Right after relay_start(): it never enters the sockmap, for this reason. */
+void relay_refuse(struct relay *relay, enum relay_refusal why);
 /* A turn. RELAY_MORE: waits for its streams or calls env->wake. -errno: broken, relay->failed names the
  * side. @label is for bpftool. */
 int relay_run(struct relay *relay, const struct gate_label *label);

@@ -59,7 +59,7 @@ static int listen_on_loopback(struct pair_rig *rig)
 		return -errno;
 	r = addr_parse("127.0.0.1", 0, &loopback);
 	if (!r)
-		r = sock_bind_address(fd, &loopback);
+		r = sock_bind_address(fd, &loopback, false);
 	if (!r && listen(fd, 8) < 0)
 		r = -errno;
 	if (!r)

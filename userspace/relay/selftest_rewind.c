@@ -62,7 +62,7 @@ static int restore(int fd, const struct repair_state *state)
 	int r = set_int(fd, TCP_REPAIR, TCP_REPAIR_ON);
 
 	if (!r)
-		r = sock_bind_address(fd, &state->local);
+		r = sock_bind_address(fd, &state->local, false);
 	for (int queue = QUEUE_RECEIVE; queue <= QUEUE_SEND && !r; queue++) {
 		r = set_int(fd, TCP_REPAIR_QUEUE, queue);
 		if (!r)

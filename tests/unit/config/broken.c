@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "common.h"
 
-#define FEWEST 60
+#define FEWEST 180
 
 static int is_json(const struct dirent *entry)
 {

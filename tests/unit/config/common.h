@@ -57,3 +57,11 @@ static inline char *read_file(const char *path, size_t *ret_len)
 	fclose(in);
 	return text;
 }
+
+static inline void assert_addr(const struct addr *addr, const char *text, unsigned port)
+{
+	struct addr want;
+
+	assert_int_equal(addr_parse(text, (uint16_t)port, &want), 0);
+	assert_true(addr_equal(addr, &want));
+}

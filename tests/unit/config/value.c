@@ -1,6 +1,7 @@
 /* Numbers with units, and the rows of the schema that are written with them. */
 #include <errno.h>
 #include "common.h"
+#include "config/form.h"
 #include "config/schema.h"
 #include "config/value.h"
 
@@ -11,6 +12,10 @@ struct sample {
 };
 
 typedef int parse_fn(const char *text, uint64_t *ret);
+
+#define L61 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define L63 L61 "xx"
+#define A31 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 static void check(parse_fn *parse, const struct sample *sample)
 {
@@ -108,6 +113,120 @@ static void test_integers(void **state)
 		check(value_integer, &samples[i]);
 }
 
+static void test_prefixes(void **state)
+{
+	static const struct {
+		const char *text;
+		int bits; /* -1: refused */
+		const char *masked;
+	} samples[] = {
+		{ "10.1.2.3/8", 8, "10.0.0.0:0" },
+		{ "10.1.2.3/0", 0, "0.0.0.0:0" },
+		{ "255.255.255.255/31", 31, "255.255.255.254:0" },
+		{ "255.255.255.255/17", 17, "255.255.128.0:0" },
+		{ "192.0.2.1/32", 32, "192.0.2.1:0" },
+		{ "2001:db8::1/128", 128, "[2001:db8::1]:0" },
+		{ "ffff:ffff:ffff:ffff::1/61", 61, "[ffff:ffff:ffff:fff8::]:0" },
+		{ "::1/0", 0, "[::]:0" },
+		{ "10.0.0.0/33", -1, NULL },
+		{ "::/129", -1, NULL },
+		{ "10.0.0.0/08", -1, NULL },
+		{ "10.0.0.0/00", -1, NULL },
+		{ "10.0.0.0/", -1, NULL },
+		{ "10.0.0.0/+8", -1, NULL },
+		{ "10.0.0.0/8 ", -1, NULL },
+		{ "10.0.0.0/8/8", -1, NULL },
+		{ "10.0.0.0/99999999999999999999", -1, NULL },
+		{ "10.0.0/8", -1, NULL },
+		{ "10.0.0.0", -1, NULL },
+		{ "/8", -1, NULL },
+		{ "", -1, NULL },
+		{ "::ffff:10.0.0.0/104", -1, NULL },
+		{ "::ffff:10.0.0.0/8", -1, NULL },
+		{ "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000/8", -1, NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++) {
+		struct config_prefix prefix = { .bits = 77 };
+		int r = value_prefix(samples[i].text, &prefix);
+		char buf[ADDR_STRLEN];
+
+		if (samples[i].bits < 0) {
+			if (r != -EINVAL || prefix.bits != 77)
+				fail_msg("%s is taken", samples[i].text);
+			continue;
+		}
+		value_prefix_mask(&prefix);
+		if (r || prefix.bits != samples[i].bits ||
+		    strcmp(addr_format(&prefix.addr, buf), samples[i].masked) != 0)
+			fail_msg("%s: %d", samples[i].text, r);
+	}
+}
+
+static void test_hosts(void **state)
+{
+	static const char *const good[] = {
+		"192.0.2.1",
+		"2001:db8::1",
+		"example.org",
+		"example.org.",
+		"localhost",
+		"_dns.a-b.0x",
+		"1.2.3.example",
+		"xn--lu-iza3f.example",
+		L63 "." L63 "." L63 "." L61,
+		L63 "." L63 "." L63 "." L61 ".",
+	};
+	static const char *const bad[] = {
+		"",
+		".",
+		"..",
+		".a",
+		"a..",
+		"a.b..c",
+		"a b",
+		"a/b",
+		"1.2.3",
+		"1.2.3.4.",
+		"a:1",
+		"\xc5\xbe",
+		L63 "." L63 "." L63 "." L61 "x",
+	};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		if (form_host(good[i]))
+			fail_msg("\"%s\": %s", good[i], form_host(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (!form_host(bad[i]))
+			fail_msg("\"%s\" is taken", bad[i]);
+}
+
+static void test_keys(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		A31 A31,
+		A31 "AAAAAAAAAAAAA", /* no padding */
+		A31 "AAAAAAAAAAAB=", /* two bits too many */
+		A31 "AAAAAAAAAAAC=",
+		A31 "AAAAAAAAAA-A=", /* the alphabet of URLs */
+		A31 "AAAAAAAAAA A=",
+		A31 "AAAAAAAAAAA==",
+		A31 "AAAAAAAAAAA=",
+		A31 "AAAAAAAAAAAAA=",
+		" " A31 "AAAAAAAAAAA=",
+	};
+	uint8_t key[WIREGUARD_KEY_BYTES] = { 0 }, want[WIREGUARD_KEY_BYTES];
+
+	for (unsigned i = 0; i < sizeof(want); i++)
+		want[i] = (uint8_t)(255 - 7 * i);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(value_key(bad[i], key), -EINVAL);
+	assert_int_equal(key[0], 0);
+	assert_int_equal(value_key("//jx6uPc1c7HwLmyq6Sdlo+IgXpzbGVeV1BJQjs0LSY=", key), 0);
+	assert_memory_equal(key, want, sizeof(key));
+}
+
 static parse_fn *parser_of(enum key_type type)
 {
 	if (type == KEY_SIZE)
@@ -127,7 +246,8 @@ static void test_schema_ranges(void **state)
 			continue;
 		if (parse(key->min, &min) || parse(key->max, &max) || min > max)
 			fail_msg("the range of %s", key->name);
-		if (key->type != KEY_ARRAY && key->size < sizeof(max) && max >> (8 * key->size))
+		if (key->type != KEY_ARRAY && key->type != KEY_PREFIX_LIST &&
+		    key->size < sizeof(max) && max >> (8 * key->size))
 			fail_msg("%s does not fit its field", key->name);
 		if (key->initial &&
 		    (parse(key->initial, &initial) || initial < min || initial > max))
@@ -146,10 +266,30 @@ static void test_schema_rows(void **state)
 			fail_msg("%s is there twice", key->name);
 		if (leaf != (key->help != NULL) || worded != (key->words != NULL))
 			fail_msg("the row of %s", key->name);
-		if (key->unless && !schema_find(key->section, key->unless))
-			fail_msg("%s names no key", key->name);
 		if (key->required && key->initial)
 			fail_msg("%s needs no default", key->name);
+	}
+}
+
+static bool names_key(const struct schema_key *key, const char *name)
+{
+	return !name || schema_find(key->section, name);
+}
+
+/* Keys that rows name are there. */
+static void test_schema_references(void **state)
+{
+	for (size_t i = 0; i < schema_key_count; i++) {
+		const struct schema_key *key = &schema_keys[i];
+
+		if (!names_key(key, key->unless) || !names_key(key, key->needs) ||
+		    !names_key(key, key->only ? "type" : NULL))
+			fail_msg("%s names no key", key->name);
+		for (const char *const *name = key->conflicts; name && *name; name++)
+			if (!names_key(key, *name))
+				fail_msg("%s conflicts with no key", key->name);
+		if (key->shorthand && schema_find(key->child, key->shorthand)->type != KEY_STRING)
+			fail_msg("%s cannot be shortened", key->name);
 	}
 }
 
@@ -158,7 +298,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations),   cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_integers),    cmocka_unit_test(test_schema_ranges),
-		cmocka_unit_test(test_schema_rows),
+		cmocka_unit_test(test_schema_rows), cmocka_unit_test(test_schema_references),
+		cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/clock.h"
 #include "ctl/server.h"
+#include "kern/interfaces.h"
 #include "seam/ctl.h"
 #include <errno.h>
 #include <jansson.h>
@@ -29,20 +30,62 @@ struct kit {
 	struct ctl_server *server;
 };
 
+/* A router with one uplink, and something whose name is not UTF-8. */
+static inline struct netif_list *kit_interfaces(void *owner)
+{
+	static struct netif_address addresses[2] = { { .bits = 24 }, { .bits = 64 } };
+	static struct netif interfaces[] = {
+		{ .index = 2,
+		  .name = "wan0",
+		  .type = TYPE_ETHERNET,
+		  .up = true,
+		  .running = true,
+		  .default4 = true,
+		  .mtu = 1500,
+		  .addresses = addresses,
+		  .address_count = 2 },
+		{ .index = 3,
+		  .name = "wg\xff",
+		  .kind = "wireguard",
+		  .type = TYPE_OTHER,
+		  .up = true,
+		  .default6 = true,
+		  .mtu = 1420 },
+		{ .index = 17, .name = "lan0", .type = TYPE_ETHERNET, .mtu = 65536 },
+	};
+	static struct netif_list list = { .count = 3, .list = interfaces };
+
+	assert_non_null(owner);
+	assert_int_equal(addr_parse("10.0.0.1", 0, &addresses[0].addr), 0);
+	assert_int_equal(addr_parse("fe80::1", 0, &addresses[1].addr), 0);
+	return &list;
+}
+
 static inline void kit_open(struct kit *kit, struct worker *workers, unsigned count)
 {
 	struct config_outbound outbounds[] = {
-		{ .type = OUTBOUND_DIRECT, .tag = (char *)"direct", .connect_timeout_ms = 2000 },
-		{ .type = OUTBOUND_BLOCK, .tag = (char *)"stopped" },
+		{ .type = OUTBOUND_DIRECT,
+		  .tag = (char *)"direct",
+		  .detour = CONFIG_NONE,
+		  .connect_timeout_ms = 2000,
+		  .dial_timeout_ms = 5000 },
+		{ .type = OUTBOUND_BLOCK, .tag = (char *)"stopped", .detour = CONFIG_NONE },
 	};
-	struct config config = { .workers = count ? count : 1,
-				 .outbounds = outbounds,
-				 .outbound_count = 2,
-				 .relay = { .method = RELAY_COPY,
-					    .enter_after = 4,
-					    .buffer_limit = 1 << 20,
-					    .memory_limit = 64 << 20 },
-				 .limits = { .max_flows = 1000 } };
+	static struct config_dns_server server = { .type = DNS_SERVER_LOCAL,
+						   .tag = (char *)"local",
+						   .detour = CONFIG_NONE };
+	static struct config config; /* outlives what is built from it */
+	char reason[256];
+
+	config = (struct config){ .workers = count ? count : 1,
+				  .outbounds = outbounds,
+				  .outbound_count = 2,
+				  .dns = { .servers = &server, .server_count = 1 },
+				  .relay = { .method = RELAY_COPY,
+					     .enter_after = 4,
+					     .buffer_limit = 1 << 20,
+					     .memory_limit = 64 << 20 },
+				  .limits = { .max_flows = 1000 } };
 
 	*kit = (struct kit){ .box.io = LOOP_IO_NULL };
 	strcpy(kit->folder, "/tmp/seam-ctl-XXXXXX");
@@ -50,14 +93,16 @@ static inline void kit_open(struct kit *kit, struct worker *workers, unsigned co
 	snprintf(kit->path, sizeof(kit->path), "%s/run/ctl.sock", kit->folder);
 	assert_int_equal(loop_init(&kit->loop), 0);
 	assert_int_equal(post_box_init(&kit->box, &kit->loop), 0);
-	assert_int_equal(flow_config_build(&config, &kit->config), 0);
+	assert_int_equal(flow_config_build(&config, &kit->config, reason), 0);
 	kit->context = (struct ctl_context){ .loop = &kit->loop,
 					     .post = &kit->box,
 					     .workers = workers,
 					     .worker_count = count,
 					     .config = kit->config,
 					     .started_ms = clock_ms(),
-					     .sockmap_reason = "relay.method is copy" };
+					     .sockmap_reason = "relay.method is copy",
+					     .interfaces = kit_interfaces,
+					     .interfaces_owner = kit };
 }
 
 static inline void kit_serve(struct kit *kit)

@@ -39,7 +39,8 @@ static void test_status(void **state)
 		"\"relay\":{\"method\":\"copy\",\"sockmap\":{\"available\":false,"
 		"\"reason\":\"relay.method is copy\"},\"entered\":0,\"spilled\":0,\"broken\":0,"
 		"\"refused\":{\"unfit\":0,\"no-slot\":0,\"memory-limit\":0,\"sockets-refused\":0,"
-		"\"kernel-tainted\":0,\"too-many-spills\":0}},\"memory\":{\"used\":0,\"limit\":0}}";
+		"\"kernel-tainted\":0,\"too-many-spills\":0,\"mptcp\":0}},\"memory\":{\"used\":0,"
+		"\"limit\":0}}";
 	int fd = kit_connect(*state);
 	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"status\"}");
 	char *text;
@@ -66,6 +67,46 @@ static void test_no_flows(void **state)
 	assert_true(json_is_array(data));
 	json_decref(data);
 	kit_refused(*state, fd, "{\"v\":1,\"cmd\":\"flows kill\",\"flow\":7}", "no flow 7");
+	close(fd);
+}
+
+/* The frozen names, in their order. */
+static void test_interfaces(void **state)
+{
+	static const char expected[] =
+		"[{\"name\":\"wan0\",\"index\":2,\"kind\":\"\",\"type\":\"ethernet\",\"up\":true,"
+		"\"running\":true,\"mtu\":1500,\"default4\":true,\"default6\":false,"
+		"\"addresses\":[\"10.0.0.1/24\",\"fe80::1/64\"]},"
+		"{\"name\":\"wg?\",\"index\":3,\"kind\":\"wireguard\",\"type\":\"other\",\"up\":"
+		"true,"
+		"\"running\":false,\"mtu\":1420,\"default4\":false,\"default6\":true,"
+		"\"addresses\":[]},"
+		"{\"name\":\"lan0\",\"index\":17,\"kind\":\"\",\"type\":\"ethernet\",\"up\":false,"
+		"\"running\":false,\"mtu\":65536,\"default4\":false,\"default6\":false,"
+		"\"addresses\":[]}]";
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"interfaces\"}");
+	char *text = json_dumps(data, JSON_COMPACT);
+
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(data);
+	kit_refused(*state, fd, "{\"v\":1,\"cmd\":\"interfaces\",\"name\":\"wan0\"}",
+		    "no argument \"name\"");
+	close(fd);
+}
+
+/* A daemon that does not keep them says so. */
+static void test_no_interfaces(void **state)
+{
+	struct kit *kit = *state;
+	int fd;
+
+	ctl_server_free(kit->server);
+	kit->context.interfaces = NULL;
+	kit_serve(kit);
+	fd = kit_connect(kit);
+	kit_refused(kit, fd, "{\"v\":1,\"cmd\":\"interfaces\"}", "not known");
 	close(fd);
 }
 
@@ -113,14 +154,14 @@ static void test_help(void **state)
 	unsigned mutating = 0, arguments = 0;
 	size_t i;
 
-	assert_int_equal(json_array_size(data), 8);
+	assert_int_equal(json_array_size(data), 10);
 	json_array_foreach (data, i, command) {
 		assert_true(strlen(kit_string(command, "help")) > 5);
 		mutating += json_is_true(json_object_get(command, "mutating"));
 		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
 	}
 	assert_int_equal(mutating, 2);
-	assert_int_equal(arguments, 6);
+	assert_int_equal(arguments, 7);
 	json_decref(data);
 	close(fd);
 }
@@ -223,6 +264,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_flows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interfaces, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_interfaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_help, setup, teardown),

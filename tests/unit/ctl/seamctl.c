@@ -104,6 +104,15 @@ static void test_codes(void **state)
 		{ "status", 0, "sockmap    not used: relay.method is copy\n", NULL },
 		{ "flows list", 0, "ID  STATE  SOURCE", NULL },
 		{ "flows list --source ::1 --method splice --outbound direct", 0, "METHOD", NULL },
+		{ "interfaces", 0,
+		  "NAME  INDEX  TYPE      STATE         MTU  DEFAULT  ADDRESSES\n"
+		  "wan0      2  ethernet  UP           1500  v4       10.0.0.1/24 fe80::1/64\n"
+		  "wg?       3  other     NO-CARRIER   1420  v6       \n"
+		  "lan0     17  ethernet  DOWN        65536  -        \n",
+		  NULL },
+		{ "interfaces -j", 0, "[{\"name\":\"wan0\",\"index\":2,", NULL },
+		{ "interfaces wan0", 2, NULL, "seamctl: one word too many \"wan0\"\n" },
+		{ "interface", 2, NULL, "did you mean \"interfaces\"?" },
 		{ "metrics", 0, "\n# EOF\n", NULL },
 		{ "log warn", 0, "log level warn, was error\n", NULL },
 		{ "log error", 0, "log level error, was warn\n", NULL },
@@ -119,7 +128,7 @@ static void test_codes(void **state)
 		{ "", 2, NULL, "usage: seamctl" },
 		{ "statsu", 2, NULL, "did you mean \"status\"?" },
 		{ "flows lst", 2, NULL, "did you mean \"flows list\"?" },
-		{ "flows", 2, NULL, "flows list, flows kill, flows watch" },
+		{ "flows", 2, NULL, "flows list, flows show, flows kill, flows watch" },
 		{ "flows kill", 2, NULL, "seamctl: flows kill takes the operand ID\n" },
 		{ "flows kill 3x", 2, NULL, "seamctl: not a number \"3x\"\n" },
 		{ "flows kill 99999999999999999999", 2, NULL, "not a number" },

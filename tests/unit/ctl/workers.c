@@ -194,9 +194,11 @@ static void test_list(void **state)
 		 "\"destination\":\"%s\","
 		 "\"outbound\":\"direct\",\"method\":\"copy\",\"refused\":\"\","
 		 "\"up\":{\"bytes\":10,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
-		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},\"age_"
-		 "ms\":0}",
-		 addr_format(&flow.source, source), addr_format(&fix.server, destination));
+		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
+		 "\"age_ms\":0,\"attempts\":[{\"step\":\"connect\",\"address\":\"%s\","
+		 "\"interface\":\"\",\"start_ms\":0,\"took_ms\":0,\"result\":\"connected\"}]}",
+		 addr_format(&flow.source, source), addr_format(&fix.server, destination),
+		 destination);
 	text = json_dumps(first, JSON_COMPACT);
 	assert_string_equal(text, expected);
 	free(text);
@@ -275,7 +277,7 @@ static void expect_event(int fd, const char *event, const char *reason)
 	assert_string_equal(kit_string(line, "outbound"), "direct");
 	assert_string_equal(kit_string(line, "reason"), reason);
 	assert_int_equal(json_integer_value(json_object_get(line, "id")), 2);
-	assert_int_equal(json_object_size(line), 13);
+	assert_int_equal(json_object_size(line), 14);
 	json_decref(line);
 }
 
@@ -333,13 +335,13 @@ static void test_watch(void **state)
 
 static void flood(struct order *order)
 {
-	const struct flow_info info = { .id = 2,
-					.state = FLOW_RELAY,
-					.inbound = "in",
-					.outbound = "direct",
-					.method = "copy",
-					.refused = "",
-					.side = { { .gate = "" }, { .gate = "" } } };
+	struct flow_info info = { .id = 2,
+				  .state = FLOW_RELAY,
+				  .inbound = "in",
+				  .outbound = "direct",
+				  .method = "copy",
+				  .refused = "",
+				  .side = { { .gate = "" }, { .gate = "" } } };
 
 	for (unsigned i = 0; i < order->count; i++)
 		order->worker->watch(order->worker->watch_ctx, &info);

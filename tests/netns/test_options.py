@@ -1,0 +1,863 @@
+#!/usr/bin/python3
+"""Every dialer option as the server and the wire see it, both families: TCP flows, and by `detour` of a DNS server
+the UDP sockets of the same outbound. `direct` carries the flows, `way` the questions."""
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from daemon import SEAMD, Config
+from lab import SERVICE
+from seamtest import Suite
+from streams import MIB, Stream, expect_reset, ping_pong, receive, send, whole_blocks
+from verdict import Skip, check, wait_for
+
+NAME = "service.test"
+CLIENT = {"v4": "10.77.1.2", "v6": "fd77:1::2"}
+WAN0 = {"v4": "10.77.2.1", "v6": "fd77:2::1"}
+WAN1 = {"v4": "10.77.3.1", "v6": "fd77:3::1"}
+ELSEWHERE = {"v4": "10.77.2.2", "v6": "fd77:2::2"}  # also the server's, but nothing listens there
+IP = {"v4": "ip", "v6": "ip6"}
+OTHER = {"v4": "v6", "v6": "v4"}
+MARK, PROTECT_MARK = 0x6151, 0x6152
+KICK_SECONDS = 0.3  # how long a connection with a cookie waits for the client's first bytes
+TYPES = {1: "A", 28: "AAAA"}
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class OneWorker(Config):
+    """So that there is one cache."""
+
+    def text(self, control):
+        return json.dumps(json.loads(super().text(control)) | {"workers": 1}, indent=1)
+
+
+def direct(kind=Config, **option):
+    return kind("copy", outbound=option)
+
+
+def named(family="v4", server="udp", kind=Config, to_name=None, **option):
+    """Flows go to NAME, and have to ask for it by an outbound with the same options."""
+    dns = {"type": server, "tag": "dns", "server": SERVICE[family], "detour": "way"}
+    to = {"type": "direct", "tag": "direct", "override_address": NAME} | option | (to_name or {})
+    return kind("copy", outbounds=[to, {"type": "direct", "tag": "way"} | option], dns={"servers": [dns]})
+
+
+# What the outside sees --------------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class Question:
+    name: str
+    type: str
+    source: str
+    protocol: str
+    at: float
+
+
+class Dns:
+    """A name server on the service address: addresses by name, NXDOMAIN for the rest; it remembers who asked."""
+
+    def __init__(self, env, family, records, delay=0.0, ttl=300, silent=False):
+        self.env, self.records, self.delay, self.ttl, self.silent = env, records, delay, ttl, silent
+        self.asked = []
+        with env.lab.inside("server"):
+            self.udp = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_DGRAM)
+        self.tcp = env.socket("server", family)
+        env.open.append(self.udp)
+        self.udp.bind((SERVICE[family], 53))
+        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.tcp.bind((SERVICE[family], 53))
+        self.tcp.listen()
+        env.spawn(self.serve_udp)
+        env.spawn(self.serve_tcp)
+
+    def serve_udp(self):
+        while True:
+            data, peer = self.udp.recvfrom(4096)
+            if not data:
+                return
+            self.env.spawn(lambda data=data, peer=peer: self.reply(
+                data, peer, "udp", lambda answer: self.udp.sendto(answer, peer)))
+
+    def serve_tcp(self):
+        self.tcp.settimeout(None)
+        while True:
+            conn = self.env.accept(self.tcp)
+            self.env.spawn(self.serve_connection, conn)
+
+    def serve_connection(self, conn):
+        while length := conn.recv(2, socket.MSG_WAITALL):
+            data = conn.recv(struct.unpack("!H", length)[0], socket.MSG_WAITALL)
+            self.reply(data, conn.getpeername(), "tcp",
+                       lambda answer: conn.sendall(struct.pack("!H", len(answer)) + answer))
+
+    def reply(self, data, peer, protocol, put):
+        labels, at = [], 12
+        while data[at]:
+            labels.append(data[at + 1:at + 1 + data[at]].decode())
+            at += 1 + data[at]
+        name, number = ".".join(labels).lower(), struct.unpack_from("!H", data, at + 1)[0]
+        kind = TYPES.get(number, str(number))
+        self.asked.append(Question(name, kind, peer[0], protocol, time.monotonic()))
+        if self.silent:
+            return
+        time.sleep(self.delay)
+        family = socket.AF_INET6 if kind == "AAAA" else socket.AF_INET
+        addresses = [socket.inet_pton(family, address) for address in self.records.get(name, ())
+                     if kind in TYPES.values() and (":" in address) == (kind == "AAAA")]
+        answer = data[:2] + struct.pack("!HHHHH", 0x8180 | (0 if name in self.records else 3), 1, len(addresses), 0, 0)
+        answer += data[12:at + 5]
+        for address in addresses:
+            answer += struct.pack("!HHHIH", 0xc00c, number, 1, self.ttl, len(address)) + address
+        put(answer)
+
+    def types(self):
+        return sorted(question.type for question in self.asked)
+
+
+@dataclasses.dataclass
+class Packet:
+    """IP, and what is behind it of TCP and UDP; outgoing: as the namespace sees it that captures."""
+    outgoing: bool
+    df: bool
+    protocol: int
+    ports: tuple
+    flags: int = 0
+    options: dict = None
+    payload: bytes = b""
+
+    @classmethod
+    def parse(cls, data, outgoing):
+        if data[0] >> 4 == 4:
+            end = struct.unpack_from("!H", data, 2)[0]
+            protocol, df, rest = data[9], bool(data[6] & 0x40), data[(data[0] & 15) * 4:end]
+        else:
+            protocol, df, rest = data[6], False, data[40:]
+        if protocol not in (6, 17):
+            return None
+        packet = cls(outgoing, df, protocol, struct.unpack_from("!HH", rest))
+        if protocol == 6:
+            head = (rest[12] >> 4) * 4
+            packet.flags, packet.options, packet.payload = rest[13], dict(cls.tcp_options(rest[20:head])), rest[head:]
+        return packet
+
+    @staticmethod
+    def tcp_options(data):
+        while data and data[0]:
+            length = 1 if data[0] == 1 else data[1]
+            yield data[0], data[2:length]
+            data = data[length:]
+
+
+class Capture:
+    """Packets of an interface of the router from now on, with this port on the far side."""
+
+    def __init__(self, env, interface, port):
+        self.port, self.seen = port, []
+        with env.lab.inside("router"):
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
+        self.sock.bind((interface, 3))
+        env.open.append(self.sock)
+
+    def packets(self, outgoing=True):
+        while select.select([self.sock], [], [], 0)[0]:
+            data, address = self.sock.recvfrom(65536)
+            packet = Packet.parse(data, address[2] == socket.PACKET_OUTGOING) if address[1] in (0x800, 0x86dd) else None
+            if packet and packet.ports[packet.outgoing] == self.port:
+                self.seen.append(packet)
+        return [packet for packet in self.seen if packet.outgoing == outgoing]
+
+    def syns(self):
+        return [packet for packet in self.packets() if packet.flags & (SYN | ACK) == SYN]
+
+
+@contextlib.contextmanager
+def counting(env, **expressions):
+    """Counters of what leaves the router; yields a function that reads one."""
+    counters = "\n".join(f"counter {name} {{}}" for name in expressions)
+    rules = "\n".join(f'{text} counter name "{name}"' for name, text in expressions.items())
+    env.lab.run("router", "nft", "-f", "-", stdin=f"table inet sent {{\n{counters}\nchain c {{\n"
+                f"type filter hook output priority 0; policy accept;\n{rules}\n}}\n}}\n")
+    try:
+        yield lambda name: int(re.search(r"packets (\d+)", env.lab.run("router", "nft", "list", "counter", "inet",
+                                                                       "sent", name))[1])
+    finally:
+        env.lab.run("router", "nft", "delete", "table", "inet", "sent")
+
+
+@contextlib.contextmanager
+def sysctl(env, side, **values):
+    """Values of net.ipv4 in a namespace, for a while."""
+    before = {key: env.lab.run(side, "sysctl", "-n", f"net.ipv4.{key}").strip() for key in values}
+    try:
+        for key, value in values.items():
+            env.lab.run(side, "sysctl", "-q", f"net.ipv4.{key}={value}")
+        yield
+    finally:
+        for key, value in before.items():
+            env.lab.run(side, "sysctl", "-q", f"net.ipv4.{key}={value}")
+
+
+def by_name(env, family):
+    """A flow to NAME; the name server, the client, the server's end."""
+    env.need_daemon()
+    dns = Dns(env, family, {NAME: [SERVICE[family]]})
+    client, server = env.pair(family)
+    ping_pong(client, server, 3, 100)
+    return dns, client, server
+
+
+def source_of(conn):
+    return conn.getpeername()[0]
+
+
+def same_bytes(env, client, server, size=8 * MIB):
+    up, down = Stream(1, size), Stream(2, size)
+    env.together((send, client, up), (receive, server, up), (send, server, down), (receive, client, down))
+
+
+def closed(env, reason):
+    """How many flows ended for this reason."""
+    found = re.search(rf'^seam_flows_closed_total{{reason="{reason}"}} (\d+)', env.daemon.ctl("metrics"), re.M)
+    check(found, f"no counter for the reason {reason}")
+    return int(found[1])
+
+
+def fails(env, address, family, reason, *words, between=(0, 3)):
+    """The client gets an RST in time, the flow ends for @reason, and one line of the log has all @words."""
+    env.need_ctl()
+    before, lines, started = closed(env, reason), len(env.daemon.log_lines()), time.monotonic()
+    client = env.socket("client", family)
+    with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
+        client.connect(address[:2])
+        expect_reset(client, between[1] + 1, drain=False)
+    took = time.monotonic() - started
+    check(between[0] <= took <= between[1], f"RST after {took:.2f} s, not within {between[0]:g} to {between[1]:g} s")
+    wait_for(lambda: closed(env, reason) > before, f"no flow ended with {reason}")
+    news = env.daemon.log_lines()[lines:]
+    check(not words or any(all(word in line for word in words) for line in news), f"no line with {words}: {news}")
+
+
+# Where a connection leaves, and as who -------------------------------------------------------------------
+
+def routing_mark(env, family):
+    to = f"{IP[family]} daddr {SERVICE[family]}"
+    with counting(env, tcp=f"meta mark {MARK} meta l4proto tcp {to}", udp=f"meta mark {MARK} meta l4proto udp {to}",
+                  other=f"meta mark != {MARK} {to}") as packets:
+        by_name(env, family)
+        for name in ("tcp", "udp"):
+            check(packets(name) >= 2, f"{packets(name)} {name} packets with the mark")
+        check(not packets("other"), f"{packets('other')} packets without the mark")
+
+
+def leaves(env, family, source, interface):
+    """The flow and the questions have this source address, and leave by this interface."""
+    other = {"wan0": "wan1", "wan1": "wan0"}[interface]
+    to = f"{IP[family]} daddr {SERVICE[family]}"
+    with counting(env, tcp=f"oifname {interface} meta l4proto tcp {to}", other=f"oifname {other} {to}",
+                  udp=f"oifname {interface} meta l4proto udp {to}") as packets:
+        dns, _, server = by_name(env, family)
+        check(source_of(server) == source, f"the server sees {source_of(server)}")
+        check({question.source for question in dns.asked} == {source}, f"the name server saw {dns.asked}")
+        for name in ("tcp", "udp"):
+            check(packets(name) >= 2, f"{packets(name)} {name} packets by {interface}")
+        check(not packets("other"), f"{packets('other')} packets by {other}")
+
+
+def ports_shared(env, family, ports, shared):
+    """Two ports, five destinations: enough if the port is chosen for the destination only."""
+    env.need_daemon()
+    low, high = ports
+    with sysctl(env, "router", ip_local_port_range=f"{low} {high}"):
+        for _ in range(5 if shared else 2):
+            client, server = env.pair(family)
+            ping_pong(client, server, 1)
+            check(server.getpeername()[0] == WAN1[family] and low <= server.getpeername()[1] <= high,
+                  f"the server sees {server.getpeername()[:2]}")
+        if not shared:
+            fails(env, env.listen(family).getsockname(), family, "dial-failed", "bind", "Address already in use")
+
+
+@contextlib.contextmanager
+def elsewhere(env):
+    """A namespace with an uplink of its own to the server; yields its name."""
+    name, server = f"{env.lab.name}-else", f"{env.lab.name}-server"
+    script = f"""ip netns add {name}
+ip -n {name} link add wan2 type veth peer name wan2 netns {server}
+for side in "{name} 1" "{server} 2"; do
+    set -- $side
+    ip -n $1 addr add 10.77.4.$2/24 dev wan2
+    ip -n $1 addr add fd77:4::$2/64 dev wan2 nodad
+    ip -n $1 link set wan2 up
+done
+ip -n {name} link set lo up
+ip -n {name} route add 10.77.9.9 via 10.77.4.2
+ip -n {name} route add fd77:9::9 via fd77:4::2"""
+    try:
+        subprocess.run(["sh", "-ec", script], check=True)
+        wait_for(lambda: "DOWN" not in subprocess.run(["ip", "-n", name, "-br", "link"], capture_output=True, text=True,
+                                                      check=True).stdout, "wan2 does not come up")
+        yield name
+    finally:
+        for words in (("-n", name, "link", "del", "wan2"), ("netns", "del", name)):
+            subprocess.run(["ip", *words], check=False)
+
+
+def netns(env, by):
+    """Its sockets are in another namespace, named or by path; what changes in the router's does not touch them."""
+    env.need_daemon()
+    with elsewhere(env) as name:
+        for family, source in (("v4", "10.77.4.1"), ("v6", "fd77:4::1")):
+            env.daemon.use(named(family, netns=name if by == "name" else f"/run/netns/{name}"))
+            dns, client, server = by_name(env, family)
+            check(source_of(server) == source, f"the server sees {source_of(server)}")
+            check({question.source for question in dns.asked} == {source}, f"the name server saw {dns.asked}")
+            env.lab.run("router", "ip", "addr", "add", "10.77.8.1/32", "dev", "lo")
+            time.sleep(0.4)
+            env.lab.run("router", "ip", "addr", "del", "10.77.8.1/32", "dev", "lo")
+            same_bytes(env, client, server, MIB)
+            env.daemon.wait_idle()
+
+
+def transparent(env, family, port):
+    """The server sees the client, the client the server; both ways every byte."""
+    dns, client, server = by_name(env, family)
+    peer, own = server.getpeername(), client.getsockname()
+    check(peer[0] == CLIENT[family] == own[0], f"the server sees {peer[0]}")
+    check(not port or peer[1] == own[1], f"the server sees port {peer[1]}, the client has {own[1]}")
+    check({question.source for question in dns.asked} == {WAN0[family]}, f"the name server saw {dns.asked}")
+    same_bytes(env, client, server)
+    fails(env, (SERVICE[family], 9), family, "dial-failed", "Connection refused")
+
+
+@contextlib.contextmanager
+def policy(env, family):
+    """Packets with our mark leave by wan1."""
+    ip = ["ip", "-6" if family == "v6" else "-4"]
+    via = {"v4": "10.77.3.2", "v6": "fd77:3::2"}[family]
+    env.lab.run("router", *ip, "route", "add", SERVICE[family], "via", via, "dev", "wan1", "table", "77")
+    env.lab.run("router", *ip, "rule", "add", "pref", "700", "fwmark", "1514", "lookup", "77")
+    try:
+        yield
+    finally:
+        env.lab.run("router", *ip, "rule", "del", "pref", "700")
+        env.lab.run("router", *ip, "route", "flush", "table", "77")
+
+
+def connects(env, client):
+    return [attempt for attempt in env.daemon.flow_of(client)["attempts"] if attempt["step"] == "connect"]
+
+
+def check_bound(env, family, device, source):
+    client, server = env.pair(family)
+    ping_pong(client, server, 1)
+    check([attempt["interface"] for attempt in connects(env, client)] == [device], f"tried {connects(env, client)}")
+    check(source_of(server) == source, f"the server sees {source_of(server)}")
+    sockets = env.lab.run("router", "ss", "-Htn", f"dport = :{server.getsockname()[1]}")
+    check(f"%{device}:" in sockets, f"not bound to {device}: {sockets}")
+
+
+def auto_detect(env, family):
+    """The policy routing of our own mark decides, and anew for each dial."""
+    env.need_ctl()
+    check_bound(env, family, "wan0", WAN0[family])
+    with policy(env, family):
+        check_bound(env, family, "wan1", WAN1[family])
+    check_bound(env, family, "wan0", WAN0[family])
+
+
+class Protect:
+    """The service at protect_path; @how: "mark" the socket and answer, "refuse", or stay "silent"."""
+
+    def __init__(self, env, path, how):
+        self.how, self.shown = how, 0
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        env.open.append(self.listener)
+        self.listener.bind(path)
+        self.listener.listen()
+        env.spawn(self.serve, env)
+
+    def serve(self, env):
+        while True:
+            conn, _ = self.listener.accept()
+            data, fds, _, _ = socket.recv_fds(conn, 8, 4)
+            self.shown += len(data) == len(fds) == 1
+            for fd in fds:
+                with socket.socket(fileno=fd) as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROTECT_MARK)
+            if self.how == "mark":
+                conn.sendall(b"\x01")
+            if self.how != "silent":
+                conn.close()
+            env.open.append(conn)
+
+
+@contextlib.contextmanager
+def protecting(env, path, how):
+    try:
+        yield Protect(env, path, how)
+    finally:
+        os.unlink(path)
+
+
+def protect(env, family, path):
+    """The service has its say before the first packet: all of them carry its mark."""
+    env.need_daemon()
+    to = f"meta l4proto tcp {IP[family]} daddr {SERVICE[family]}"
+    with protecting(env, path, "mark") as service, counting(env, marked=f"meta mark {PROTECT_MARK} {to}",
+                                                            other=f"meta mark != {PROTECT_MARK} {to}") as packets:
+        client, server = env.pair(family)
+        ping_pong(client, server, 3)
+        check(service.shown == 1, f"the service was shown {service.shown} sockets")
+        check(packets("marked") >= 2 and not packets("other"), f"{packets('other')} packets without the mark")
+
+
+def protect_fails(env, family, path):
+    address = env.listen(family).getsockname()
+    fails(env, address, family, "dial-failed", "protect", "No such file")
+    with protecting(env, path, "refuse"):
+        fails(env, address, family, "dial-failed", "protect", "Permission denied")
+    with protecting(env, path, "silent"):
+        fails(env, address, family, "dial-timeout", between=(0.8, 1.2))
+
+
+# UDP --------------------------------------------------------------------------------------------------
+
+def reuse_addr(env, family, works):
+    """The only port there is belongs to a socket that would share it."""
+    env.need_daemon()
+    with env.lab.inside("router"):
+        holder = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_DGRAM)
+    env.open.append(holder)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("::" if family == "v6" else "", 40020))
+    with sysctl(env, "router", ip_local_port_range="40020 40020"):
+        if works:
+            dns, _, _ = by_name(env, family)
+            check(dns.asked, "no question")
+        else:
+            dns = Dns(env, family, {NAME: [SERVICE[family]]})
+            fails(env, env.listen(family).getsockname(), family, "dial-failed", "server unreachable")
+            check(not dns.asked, f"the name server was asked: {dns.asked}")
+
+
+def udp_fragment(env, allowed):
+    env.need_daemon()
+    capture = Capture(env, "wan0", 53)
+    by_name(env, "v4")
+    questions = capture.packets()
+    check(len(questions) == 2, f"{len(questions)} questions on the wire")
+    check(all(packet.df != allowed for packet in questions), f"DF is {questions[0].df}")
+
+
+# Time -------------------------------------------------------------------------------------------------
+
+def black_hole(env, family):
+    """Answers nothing: connect_timeout, or dial_timeout, of a second."""
+    env.need_daemon()
+    with env.lab.nft(server="tcp dport 9 drop"):
+        fails(env, (SERVICE[family], 9), family, "dial-timeout", between=(0.8, 1.2))
+
+
+def keep_alive(env, on):
+    """Probes every second, and after two without an answer the end; or none at all."""
+    env.need_daemon()
+    pairs = {family: env.pair(family) for family in ("v4", "v6")}
+    for client, server in pairs.values():
+        ping_pong(client, server, 3)
+    time.sleep(0.3)
+    captures = {family: Capture(env, "wan0", server.getsockname()[1]) for family, (_, server) in pairs.items()}
+    time.sleep(2.7)
+    for family, (client, server) in pairs.items():
+        probes = captures[family].packets()
+        check(len(probes) in ((2, 3) if on else (0,)), f"{family}: {len(probes)} probes in 2.7 s")
+        check(all(not packet.payload and packet.flags == ACK for packet in probes), f"not only probes: {probes}")
+        ping_pong(client, server, 1)
+    if on:
+        started = time.monotonic()
+        with env.lab.nft(server="meta l4proto tcp drop"):
+            for client, _ in pairs.values():
+                expect_reset(client, 6)
+        took = time.monotonic() - started
+        check(2 < took < 4.5, f"the end came after {took:.1f} s, not 3 s")
+
+
+# TCP Fast Open ----------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def fast_open(env):
+    """Both ends may; the router has no cookie yet."""
+    env.need_daemon()
+    with sysctl(env, "router", tcp_fastopen=1, tcp_fastopen_blackhole_timeout_sec=0), \
+            sysctl(env, "server", tcp_fastopen=2):
+        env.lab.run("router", "ip", "tcp_metrics", "flush", "all")
+        yield
+
+
+def fast_listener(env, family):
+    listener = env.listen(family)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 100)
+    return listener
+
+
+def reach(env, listener, family, say=b""):
+    """A client that may speak first, and the server's end."""
+    client = env.connect(listener.getsockname(), family)
+    if say:
+        client.sendall(say)
+    return client, env.accept(listener)
+
+
+def get_cookie(env, listener, family):
+    client, server = reach(env, listener, family, b"first")
+    check(server.recv(5, socket.MSG_WAITALL) == b"first", "the first connection is broken")
+    server.sendall(b"answer")
+    check(client.recv(6, socket.MSG_WAITALL) == b"answer", "the first connection is broken")
+    client.close()
+    server.close()
+
+
+def fast_open_data(env, family):
+    """The first connection asks for a cookie, the next one's SYN has the client's data."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        capture = Capture(env, "wan0", listener.getsockname()[1])
+        get_cookie(env, listener, family)
+        syns = capture.syns()
+        check([packet.options.get(34) for packet in syns] == [b""] and not syns[0].payload,
+              f"no question for a cookie: {syns}")
+        client, server = reach(env, listener, family, b"hello")
+        check(server.recv(5, socket.MSG_WAITALL) == b"hello", "the data of the SYN got lost")
+        syns = capture.syns()
+        check(len(syns) == 2 and syns[1].options.get(34) and syns[1].payload == b"hello",
+              f"no data in the SYN: {syns[1:]}")
+        server.sendall(b"answer")
+        check(client.recv(6, socket.MSG_WAITALL) == b"answer", "no answer")
+        told = [attempt["result"] for attempt in connects(env, client)]
+        check(told == ["connected"], f"the trace says {told}")
+        same_bytes(env, client, server, MIB)
+
+
+def fast_open_silent(env, family):
+    """Who waits for the server's greeting gets it although nothing is there to send with the SYN."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        capture, started = Capture(env, "wan0", listener.getsockname()[1]), time.monotonic()
+        client, server = reach(env, listener, family)
+        server.sendall(b"220 ready")
+        check(client.recv(9, socket.MSG_WAITALL) == b"220 ready", "no greeting")
+        took = time.monotonic() - started
+        check(took < KICK_SECONDS + 0.2, f"the greeting took {took:.2f} s")
+        check(len(capture.syns()) == 1 and capture.syns()[0].options.get(34), f"no cookie was used: {capture.syns()}")
+        ping_pong(client, server, 20, 100)
+
+
+def fast_open_refused(env, family):
+    """connect() has said yes before the server says no: the client must hear it all the same."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        for say in (b"hello", b""):
+            client = env.connect((SERVICE[family], 9), family)
+            before, started = closed(env, "dial-failed"), time.monotonic()
+            if say:
+                client.sendall(say)
+            expect_reset(client, 3, drain=False)
+            took = time.monotonic() - started
+            check(took < KICK_SECONDS + 0.2, f"RST after {took:.2f} s")
+            wait_for(lambda before=before: closed(env, "dial-failed") > before, "no flow ended with dial-failed")
+
+
+def fast_open_gone(env, family):
+    """The client goes while its first bytes are waited for: no connection is made, or it is reset."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        env.connect(listener.getsockname(), family).close()
+        listener.settimeout(KICK_SECONDS + 0.2)
+        with contextlib.suppress(TimeoutError, ConnectionResetError):
+            server = env.accept(listener)
+            check(not server.recv(1), "data from nowhere")
+
+
+# Multipath TCP ----------------------------------------------------------------------------------------
+
+def multi_path(env, family, able):
+    """To a server that is @able to, and to one that is not: every byte, and never by the sockmap if MPTCP."""
+    env.need_ctl()
+    with env.lab.inside("server"):
+        protocol = socket.IPPROTO_MPTCP if able else socket.IPPROTO_TCP
+        listener = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_STREAM, protocol)
+    env.open.append(listener)
+    listener.settimeout(20)
+    listener.bind((SERVICE[family], 0))
+    listener.listen()
+    client, server = reach(env, listener, family, b"hello")
+    check(server.recv(5, socket.MSG_WAITALL) == b"hello", "got something else")
+    port = listener.getsockname()[1]
+    paths = [line for line in env.lab.run("server", "ss", "-HMn").splitlines() if f":{port} " in line]
+    check(bool(paths) == able, f"ss -M says {paths}")
+    same_bytes_open(env, client, server)
+    flow = env.daemon.flow_of(client)
+    check(flow["method"] != "sockmap", "MPTCP in the sockmap")
+    check(not able or flow["refused"] == "mptcp", f"refused: {flow['refused']}")
+    client.shutdown(socket.SHUT_WR)
+    check(not server.recv(1), "data in place of FIN")
+    server.sendall(b"last words")
+    server.shutdown(socket.SHUT_WR)
+    check(client.recv(100, socket.MSG_WAITALL) == b"last words", "the last words got lost")
+
+
+def same_bytes_open(env, client, server, size=8 * MIB):
+    """As same_bytes(), and the connection stays open."""
+    up, down = Stream(3, size), Stream(4, size)
+    env.together((send, client, up, whole_blocks, False), (receive, server, up, False),
+                 (send, server, down, whole_blocks, False), (receive, client, down, False))
+
+
+# Somewhere else ---------------------------------------------------------------------------------------
+
+CHAIN = Config("copy", outbounds=[{"type": "direct", "tag": "direct", "detour": "middle"},
+                                  {"type": "direct", "tag": "middle", "detour": "last"},
+                                  {"type": "direct", "tag": "last", "bind_interface": "wan1"}])
+
+
+def detour(env, family):
+    env.need_daemon()
+    client, server = env.pair(family)
+    check(source_of(server) == WAN1[family], f"the server sees {source_of(server)}")
+    same_bytes(env, client, server, MIB)
+
+
+def override(env, family, listening, port=0):
+    """The client asks for a place where nobody is, and gets to @listening."""
+    env.need_daemon()
+    listener = env.socket("server", listening)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((SERVICE[listening], port))
+    listener.listen()
+    there = (SERVICE[family] if port else ELSEWHERE[family], 9 if port else listener.getsockname()[1])
+    client = env.connect(there, family)
+    server = env.accept(listener)
+    check(client.getpeername()[0] == there[0] and source_of(server) == WAN0[listening], f"the server sees {server}")
+    same_bytes(env, client, server, MIB)
+
+
+# Names ------------------------------------------------------------------------------------------------
+
+def resolver(strategy="prefer_ipv4", **members):
+    return named(kind=OneWorker, to_name={"domain_resolver": {"server": "dns", "strategy": strategy}} | members)
+
+
+def call(env, port):
+    """A client of IPv4; where NAME leads to is not its choice."""
+    client = env.connect((ELSEWHERE["v4"], port))
+    client.sendall(b"hello")
+    return client
+
+
+def services(env):
+    """Listeners on one port of both families."""
+    listener = env.listen("v6")
+    other = env.socket("server", "v4")
+    other.bind((SERVICE["v4"], listener.getsockname()[1]))
+    other.listen()
+    return {"v4": other, "v6": listener}
+
+
+def strategy(env, types, family):
+    """Only the questions that matter are asked, at once; the preferred family is taken."""
+    env.need_ctl()
+    dns, listeners = Dns(env, "v4", {NAME: SERVICE.values()}, delay=0.2), services(env)
+    client = call(env, listeners[family].getsockname()[1])
+    server = env.accept(listeners[family])
+    check(server.recv(5, socket.MSG_WAITALL) == b"hello", "got something else")
+    check(dns.types() == types, f"asked for {dns.types()}")
+    check(all(abs(question.at - dns.asked[0].at) < 0.1 for question in dns.asked), "one question after the other")
+    attempts = env.daemon.flow_of(client)["attempts"]
+    check(sorted(attempt["step"] for attempt in attempts) == types + ["connect"], f"the trace has {attempts}")
+    check(connects(env, client)[0]["result"] == "connected", f"the trace has {attempts}")
+
+
+def cache(env, ttl, asks):
+    """Asked once, and again when the answer is too old."""
+    env.need_daemon()
+    dns, listeners = Dns(env, "v4", {NAME: [SERVICE["v4"]]}, ttl=ttl), services(env)
+    for number in range(4):
+        if number == 3:
+            time.sleep(1.2)
+        client = call(env, listeners["v4"].getsockname()[1])
+        env.accept(listeners["v4"])
+        client.close()
+    check(dns.types().count("A") == asks, f"asked for {dns.types()}")
+
+
+def by_tcp(env, family):
+    dns, _, _ = by_name(env, family)
+    asked = {(question.protocol, question.source) for question in dns.asked}
+    check(asked == {("tcp", WAN1[family])}, f"the name server saw {dns.asked}")
+
+
+def second_server(env):
+    """Of two servers the one that domain_resolver names."""
+    env.need_daemon()
+    first, second = (Dns(env, family, {NAME: [SERVICE["v4"]]}) for family in ("v4", "v6"))
+    listeners = services(env)
+    call(env, listeners["v4"].getsockname()[1])
+    env.accept(listeners["v4"])
+    check(second.asked and not first.asked, f"the first saw {first.asked}, the second {second.asked}")
+
+
+def no_name(env):
+    env.need_daemon()
+    Dns(env, "v4", {"other.test": [SERVICE["v4"]]})
+    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", "NXDOMAIN", between=(0, 1))
+
+
+def no_address(env):
+    """The name is there, but it has no address."""
+    env.need_daemon()
+    Dns(env, "v4", {NAME: []})
+    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", "no such record", between=(0, 1))
+
+
+def silent_server(env):
+    env.need_daemon()
+    dns = Dns(env, "v4", {}, silent=True)
+    fails(env, (SERVICE["v4"], 9), "v4", "dial-timeout", between=(0.8, 1.2))
+    check(dns.asked, "no question")
+
+
+def client_gone(env):
+    """Who gives up while the name is looked up leaves nothing behind."""
+    env.need_ctl()
+    dns = Dns(env, "v4", {}, silent=True)
+    client = env.connect((SERVICE["v4"], 9))
+    wait_for(lambda: dns.asked, "no question")
+    client.close()
+    env.daemon.wait_idle(0.5)
+
+
+# What cannot be ---------------------------------------------------------------------------------------
+
+def refused(env, family, words):
+    """With the reason in the log."""
+    fails(env, env.listen(family).getsockname(), family, "dial-failed", *words, between=(0, 1))
+
+
+def mistake(env, wrong, words):
+    """Refused before anything runs."""
+    if SEAMD == "none":
+        raise Skip("no daemon")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(wrong.text(env.daemon.socket))
+        file.flush()
+        done = subprocess.run([SEAMD, "check", "-c", file.name], capture_output=True, text=True)
+    check(done.returncode == 78, f"exit status {done.returncode}")
+    check(all(word in done.stderr for word in words), done.stderr)
+
+
+def cases_of_sockets(suite, family):
+    bind = {"inet4_bind_address": WAN1["v4"], "inet6_bind_address": WAN1["v6"]}
+    wan1 = named(family, bind_interface="wan1")
+    suite.add(f"options/routing-mark/{family}", routing_mark, named(family, routing_mark=MARK), family=family)
+    suite.add(f"options/bind-interface/{family}", leaves, wan1, family=family, source=WAN1[family], interface="wan1")
+    suite.add(f"options/bind-address/{family}", leaves, named(family, **bind), family=family, source=WAN1[family],
+              interface="wan0")
+    for shared, ports in ((True, {"v4": (40000, 40001), "v6": (40002, 40003)}),
+                          (False, {"v4": (40004, 40005), "v6": (40006, 40007)})):
+        suite.add(f"options/bind-address-no-port/{family}/{shared}", ports_shared,
+                  direct(bind_address_no_port=shared, **bind), family=family, ports=ports[family], shared=shared)
+        suite.add(f"options/reuse-addr/{family}/{shared}", reuse_addr,
+                  named(family, to_name={"dial_timeout": "3s"}, reuse_addr=shared), family=family, works=shared)
+    for mode in ("address", "address_port"):
+        suite.add(f"options/transparent-source/{family}/{mode}", transparent,
+                  named(family, transparent_source=mode), family=family, port=mode == "address_port")
+
+
+def cases_of_connections(suite, family, path):
+    suite.add(f"options/protect/{family}", protect, direct(protect_path=path, dial_timeout="1s"), family=family,
+              path=path)
+    suite.add(f"options/protect-fails/{family}", protect_fails, direct(protect_path=path, dial_timeout="1s"),
+              family=family, path=path)
+    suite.add(f"options/auto-detect-interface/{family}", auto_detect,
+              Config("copy", route={"auto_detect_interface": True}), family=family)
+    suite.add(f"options/connect-timeout/{family}", black_hole, direct(connect_timeout="1s"), family=family)
+    suite.add(f"options/dial-timeout/{family}", black_hole, direct(dial_timeout="1s"), family=family)
+    for func in (fast_open_data, fast_open_silent, fast_open_refused, fast_open_gone):
+        suite.add(f"options/{func.__name__.replace('_', '-')}/{family}", func, direct(tcp_fast_open=True),
+                  family=family)
+    for able in (True, False):
+        suite.add(f"options/multi-path/{family}/{'mptcp' if able else 'tcp'}", multi_path,
+                  Config("auto", enter_after=0, outbound={"tcp_multi_path": True}), family=family, able=able)
+    suite.add(f"options/detour/{family}", detour, CHAIN, family=family)
+    for other in ("v4", "v6"):
+        suite.add(f"options/override-address/{family}-{other}", override, direct(override_address=SERVICE[other]),
+                  family=family, listening=other)
+    suite.add(f"options/override-port/{family}", override, direct(override_port=7001), family=family, listening=family,
+              port=7001)
+    suite.add(f"options/dns-tcp/{family}", by_tcp, named(family, "tcp", bind_interface="wan1"), family=family)
+
+
+def cases_of_names(suite):
+    for name, types, family in (("ipv4_only", ["A"], "v4"), ("ipv6_only", ["AAAA"], "v6"),
+                                ("prefer_ipv4", ["A", "AAAA"], "v4"), ("prefer_ipv6", ["A", "AAAA"], "v6")):
+        suite.add(f"options/names/{name}", strategy, resolver(name), types=types, family=family)
+    plain, short = resolver(), resolver(dial_timeout="1s")
+    suite.add("options/names/cached", cache, plain, ttl=300, asks=1)
+    suite.add("options/names/outdated", cache, plain, ttl=1, asks=2)
+    servers = [plain.dns["servers"][0] | {"tag": f"of-{family}", "server": SERVICE[family]} for family in ("v4", "v6")]
+    outbounds = [plain.outbounds[0] | {"domain_resolver": "of-v6"}, *plain.outbounds[1:]]
+    suite.add("options/names/second-server", second_server,
+              dataclasses.replace(plain, outbounds=outbounds, dns={"servers": servers, "final": "of-v4"}))
+    suite.add("options/names/none", no_name, plain)
+    suite.add("options/names/no-address", no_address, plain)
+    suite.add("options/names/silent-server", silent_server, short)
+    suite.add("options/names/client-gone", client_gone, short)
+
+
+def cases_of_mistakes(suite):
+    nowhere = direct(inet4_bind_address="10.99.99.99", inet6_bind_address="fd99::99")
+    for family in ("v4", "v6"):
+        suite.add(f"options/no-such-interface/{family}", refused, direct(bind_interface="nosuch0"), family=family,
+                  words=("nosuch0", "SO_BINDTODEVICE", "No such device"))
+        suite.add(f"options/no-such-address/{family}", refused, nowhere, family=family,
+                  words=("bind", "Cannot assign requested address"))
+    back = dataclasses.replace(CHAIN, outbounds=[CHAIN.outbounds[0], CHAIN.outbounds[1] | {"detour": "direct"}])
+    by_itself = named()
+    by_itself = dataclasses.replace(by_itself, dns={"servers": [by_itself.dns["servers"][0] | {"detour": "direct"}]})
+    suite.add("options/mistake/detour", mistake, nowhere, wrong=back, words=("/outbounds/0/detour", "middle"))
+    suite.add("options/mistake/dns", mistake, nowhere, wrong=by_itself, words=("/dns/servers/0/detour",))
+
+
+def main():
+    suite = Suite()
+    with tempfile.TemporaryDirectory(prefix="seamtest-") as folder:
+        for family in ("v4", "v6"):
+            cases_of_sockets(suite, family)
+            cases_of_connections(suite, family, f"{folder}/protect.sock")
+        for by in ("name", "path"):
+            suite.add(f"options/netns/{by}", netns, by=by)
+        for allowed in (True, False):
+            suite.add(f"options/udp-fragment/{allowed}", udp_fragment, named(udp_fragment=allowed), allowed=allowed)
+        often = {"tcp_keep_alive": "1s", "tcp_keep_alive_interval": "1s", "tcp_keep_alive_count": 2}
+        suite.add("options/keep-alive/on", keep_alive, direct(**often), on=True)
+        suite.add("options/keep-alive/off", keep_alive, direct(disable_tcp_keep_alive=True), on=False)
+        cases_of_names(suite)
+        cases_of_mistakes(suite)
+        return suite.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,642 @@
+/* A WireGuard interface, really made in a network namespace of its own, and the messages for a kernel that
+ * has WireGuard, taken apart again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/genetlink.h>
+#include <linux/wireguard.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/names.h"
+#include "kern/wireguard_backend.h"
+
+#define MARK     0x5eaU
+#define MTU      1380
+#define PORT     51999
+#define MANY_IPS 200
+
+static const char *lacking; /* why no interface can be made here */
+static char name[IFNAMSIZ];
+static char out[1 << 16];
+
+/* Configuration ------------------------------------------------------------------------------------- */
+
+static struct config_prefix prefix(const char *text, uint8_t bits)
+{
+	struct config_prefix prefix = { .bits = bits };
+
+	assert_int_equal(addr_parse(text, 0, &prefix.addr), 0);
+	return prefix;
+}
+
+/* @peers peers of @ips allowed IPs each, of both families in turn, no two the same. */
+static struct config_wireguard *make_config(size_t peers, size_t ips)
+{
+	struct config_wireguard *c = calloc(1, sizeof(*c));
+
+	c->name = name;
+	c->create = true;
+	c->mtu = MTU;
+	c->addresses = calloc(2, sizeof(*c->addresses));
+	c->addresses[c->address_count++] = prefix("10.99.0.2", 24);
+	c->addresses[c->address_count++] = prefix("fd99::2", 64);
+	memset(c->private_key, 0x42, sizeof(c->private_key));
+	c->peers = calloc(peers + 1, sizeof(*c->peers));
+	c->peer_count = peers;
+	for (size_t i = 0; i < peers; i++) {
+		struct config_peer *peer = &c->peers[i];
+
+		memset(peer->public_key, (int)i + 1, sizeof(peer->public_key));
+		memset(peer->pre_shared_key, i % 2 ? 0 : 0x77, sizeof(peer->pre_shared_key));
+		peer->keepalive_s = 25 + (uint32_t)i;
+		peer->allowed_ips = calloc(ips + 1, sizeof(*peer->allowed_ips));
+		peer->allowed_ip_count = ips;
+		for (size_t j = 0; j < ips; j++) {
+			char text[64];
+
+			if (j % 2)
+				snprintf(text, sizeof(text), "fd98:%zx:%zx::", i, j);
+			else
+				snprintf(text, sizeof(text), "10.%zu.%zu.%zu", i, j / 2 % 256,
+					 j / 512 * 16);
+			peer->allowed_ips[j] = prefix(text, j % 2 ? 64 : 28);
+		}
+	}
+	return c;
+}
+
+static void free_config(struct config_wireguard *c)
+{
+	for (size_t i = 0; i < c->peer_count; i++)
+		free(c->peers[i].allowed_ips);
+	free(c->peers);
+	free(c->addresses);
+	free(c);
+}
+
+/* Messages ------------------------------------------------------------------------------------------ */
+
+struct parsed {
+	const struct config_wireguard *config;
+	size_t messages, peer, ip; /* seen so far, and of which peer all IPs up to where */
+	size_t pieces;             /* of a peer that began in an earlier message */
+	const struct nlattr *device[WGDEVICE_A_MAX + 1], *part[WGPEER_A_MAX + 1];
+	const struct nlattr *allowed[WGALLOWEDIP_A_MAX + 1];
+};
+
+static int take_device(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+
+	assert_in_range(mnl_attr_get_type(attr), 1, WGDEVICE_A_MAX);
+	p->device[mnl_attr_get_type(attr)] = attr;
+	return MNL_CB_OK;
+}
+
+static int take_part(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+
+	assert_in_range(mnl_attr_get_type(attr), 1, WGPEER_A_MAX);
+	p->part[mnl_attr_get_type(attr)] = attr;
+	return MNL_CB_OK;
+}
+
+static int take_allowed(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+
+	assert_in_range(mnl_attr_get_type(attr), 1, WGALLOWEDIP_A_MAX);
+	p->allowed[mnl_attr_get_type(attr)] = attr;
+	return MNL_CB_OK;
+}
+
+static void assert_payload(const struct nlattr *attr, const void *bytes, size_t size)
+{
+	assert_non_null(attr);
+	assert_int_equal(mnl_attr_get_payload_len(attr), size);
+	assert_memory_equal(mnl_attr_get_payload(attr), bytes, size);
+}
+
+static int check_ip(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+	const struct config_peer *peer = &p->config->peers[p->peer];
+	const struct config_prefix *want = &peer->allowed_ips[p->ip++];
+
+	assert_true(p->ip <= peer->allowed_ip_count);
+	memset(p->allowed, 0, sizeof(p->allowed));
+	assert_int_equal(mnl_attr_parse_nested(attr, take_allowed, p), MNL_CB_OK);
+	assert_int_equal(mnl_attr_get_u16(p->allowed[WGALLOWEDIP_A_FAMILY]), want->addr.family);
+	assert_int_equal(mnl_attr_get_u8(p->allowed[WGALLOWEDIP_A_CIDR_MASK]), want->bits);
+	assert_payload(p->allowed[WGALLOWEDIP_A_IPADDR], &want->addr.v6,
+		       want->addr.family == AF_INET ? 4 : 16);
+	return MNL_CB_OK;
+}
+
+static int check_peer(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+	const struct config_peer *peer = &p->config->peers[p->peer];
+
+	if (p->ip == peer->allowed_ip_count && p->pieces) { /* the last one is complete */
+		peer = &p->config->peers[++p->peer];
+		p->ip = 0;
+	}
+	assert_true(p->peer < p->config->peer_count);
+	memset(p->part, 0, sizeof(p->part));
+	assert_int_equal(mnl_attr_parse_nested(attr, take_part, p), MNL_CB_OK);
+	assert_payload(p->part[WGPEER_A_PUBLIC_KEY], peer->public_key, WG_KEY_LEN);
+	if (p->ip) {
+		assert_null(p->part[WGPEER_A_FLAGS]);
+		assert_null(p->part[WGPEER_A_PRESHARED_KEY]);
+		assert_null(p->part[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]);
+	} else {
+		assert_int_equal(mnl_attr_get_u32(p->part[WGPEER_A_FLAGS]),
+				 WGPEER_F_REPLACE_ALLOWEDIPS);
+		assert_payload(p->part[WGPEER_A_PRESHARED_KEY], peer->pre_shared_key, WG_KEY_LEN);
+		assert_int_equal(mnl_attr_get_u16(p->part[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]),
+				 peer->keepalive_s);
+	}
+	assert_null(p->part[WGPEER_A_ENDPOINT]);
+	assert_int_equal(mnl_attr_parse_nested(p->part[WGPEER_A_ALLOWEDIPS], check_ip, p),
+			 MNL_CB_OK);
+	p->pieces++;
+	return MNL_CB_OK;
+}
+
+static void check_message(struct parsed *p, const char *buf)
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
+	const struct genlmsghdr *header = mnl_nlmsg_get_payload(nlh);
+
+	assert_int_equal(nlh->nlmsg_type, 29);
+	assert_int_equal(header->cmd, WG_CMD_SET_DEVICE);
+	assert_int_equal(header->version, WG_GENL_VERSION);
+	memset(p->device, 0, sizeof(p->device));
+	assert_int_equal(mnl_attr_parse(nlh, sizeof(*header), take_device, p), MNL_CB_OK);
+	assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_IFINDEX]), 7);
+	assert_null(p->device[WGDEVICE_A_IFNAME]);
+	if (p->messages) {
+		assert_null(p->device[WGDEVICE_A_PRIVATE_KEY]);
+		assert_null(p->device[WGDEVICE_A_LISTEN_PORT]);
+		assert_null(p->device[WGDEVICE_A_FWMARK]);
+		assert_null(p->device[WGDEVICE_A_FLAGS]);
+	} else {
+		assert_payload(p->device[WGDEVICE_A_PRIVATE_KEY], p->config->private_key,
+			       WG_KEY_LEN);
+		assert_int_equal(mnl_attr_get_u16(p->device[WGDEVICE_A_LISTEN_PORT]), PORT);
+		assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_FWMARK]), MARK);
+		assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_FLAGS]),
+				 WGDEVICE_F_REPLACE_PEERS);
+	}
+	assert_int_equal(mnl_attr_parse_nested(p->device[WGDEVICE_A_PEERS], check_peer, p),
+			 MNL_CB_OK);
+	p->messages++;
+}
+
+static const struct {
+	size_t peers, ips, size, messages; /* 0: any number above 1 */
+} splits[] = {
+	{ 0, 0, 8192, 1 },   { 1, 0, 8192, 1 },   { 1, 1, 8192, 1 },   { 3, 0, 8192, 1 },
+	{ 3, 2, 8192, 1 },   { 1, 200, 8192, 1 }, { 1, 500, 8192, 0 }, { 40, 30, 8192, 0 },
+	{ 200, 0, 8192, 0 }, { 7, 13, 512, 0 },   { 5, 100, 600, 0 },  { 2, 1000, 8192, 0 },
+};
+
+static void test_messages(void **state)
+{
+	_Alignas(NLMSG_ALIGNTO) char buf[WIREGUARD_NETLINK_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(splits); i++) {
+		struct config_wireguard *config = make_config(splits[i].peers, splits[i].ips);
+		struct wireguard_messages messages = {
+			.config = config, .mark = MARK, .index = 7, .family = 29
+		};
+		struct parsed parsed = { .config = config };
+
+		config->listen_port = PORT;
+		while (wireguard_messages_next(&messages, buf, splits[i].size)) {
+			assert_in_range(((struct nlmsghdr *)buf)->nlmsg_len, 1, splits[i].size);
+			check_message(&parsed, buf);
+			assert_true(parsed.messages < 1000);
+		}
+		if (splits[i].peers) { /* the last peer's last IP */
+			assert_int_equal(parsed.peer, splits[i].peers - 1);
+			assert_int_equal(parsed.ip, splits[i].ips);
+		}
+		if (splits[i].messages)
+			assert_int_equal(parsed.messages, splits[i].messages);
+		else
+			assert_true(parsed.messages > 1);
+		free_config(config);
+	}
+}
+
+static int check_endpoint(const struct nlattr *attr, void *data)
+{
+	struct parsed *p = data;
+
+	memset(p->part, 0, sizeof(p->part));
+	assert_int_equal(mnl_attr_parse_nested(attr, take_part, p), MNL_CB_OK);
+	return MNL_CB_OK;
+}
+
+static void test_endpoint_message(void **state)
+{
+	static const char *const endpoints[] = { "192.0.2.7", "2001:db8::7" };
+	static const uint8_t key[WG_KEY_LEN] = { 1, 2, 3 };
+	struct wireguard w = { .family = 29, .link.index = 7 };
+	_Alignas(NLMSG_ALIGNTO) char buf[WIREGUARD_NETLINK_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
+		struct parsed p = { .messages = 0 };
+		struct sockaddr_storage sa;
+		struct addr addr;
+		socklen_t len;
+
+		assert_int_equal(addr_parse(endpoints[i], PORT, &addr), 0);
+		len = addr_to_sockaddr(&addr, &sa);
+		wireguard_messages_endpoint(buf, &w, key, &addr);
+		assert_int_equal(mnl_attr_parse((struct nlmsghdr *)buf, sizeof(struct genlmsghdr),
+						take_device, &p),
+				 MNL_CB_OK);
+		assert_null(p.device[WGDEVICE_A_FLAGS]);
+		assert_null(p.device[WGDEVICE_A_PRIVATE_KEY]);
+		assert_int_equal(
+			mnl_attr_parse_nested(p.device[WGDEVICE_A_PEERS], check_endpoint, &p),
+			MNL_CB_OK);
+		assert_payload(p.part[WGPEER_A_PUBLIC_KEY], key, sizeof(key));
+		assert_payload(p.part[WGPEER_A_ENDPOINT], &sa, len);
+		assert_int_equal(mnl_attr_get_u32(p.part[WGPEER_A_FLAGS]), WGPEER_F_UPDATE_ONLY);
+		assert_null(p.part[WGPEER_A_ALLOWEDIPS]);
+	}
+}
+
+/* Interfaces ---------------------------------------------------------------------------------------- */
+
+/* What @command prints, in a buffer that the next call uses again. */
+__attribute__((format(printf, 1, 2))) static const char *run(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+	FILE *pipe;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	pipe = popen(command, "r");
+	assert_non_null(pipe);
+	out[fread(out, 1, sizeof(out) - 1, pipe)] = '\0';
+	pclose(pipe);
+	return out;
+}
+
+static unsigned count(const char *text, const char *word)
+{
+	unsigned found = 0;
+
+	for (; (text = strstr(text, word)); text += strlen(word))
+		found++;
+	return found;
+}
+
+#define assert_has(text, word)                                         \
+	do {                                                           \
+		const char *text_ = (text);                            \
+		if (!strstr(text_, word))                              \
+			fail_msg("\"%s\" is not in: %s", word, text_); \
+	} while (0)
+
+/* wireguard-go's own view. */
+static const char *get(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t used = 0;
+	ssize_t n;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/var/run/wireguard/%s.sock", name);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(write(fd, "get=1\n\n", 7), 7);
+	out[0] = '\0';
+	while (!strstr(out, "\n\n") && (n = read(fd, out + used, sizeof(out) - 1 - used)) > 0) {
+		used += (size_t)n;
+		out[used] = '\0';
+	}
+	close(fd);
+	assert_has(out, "errno=0\n\n");
+	return out;
+}
+
+static struct wireguard *make(const struct config_wireguard *config)
+{
+	char reason[WIREGUARD_REASON_MAX] = "";
+	struct wireguard *w = NULL;
+	int r = wireguard_new(&w, config, MARK, reason);
+
+	if (r)
+		fail_msg("wireguard_new: %d, %s", r, reason);
+	return w;
+}
+
+static void assert_nothing_left(void)
+{
+	char path[128];
+
+	assert_int_equal(if_nametoindex(name), 0);
+	assert_null(strstr(run("ip -j rule; ip -j -6 rule"), name));
+	snprintf(path, sizeof(path), "/var/run/wireguard/%s.sock", name);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+static void need_interfaces(void)
+{
+	if (lacking) {
+		print_message("%s\n", lacking);
+		skip();
+	}
+}
+
+static void test_interface(void **state)
+{
+	struct config_wireguard *config;
+	struct wireguard *w;
+	char table[32], word[96];
+
+	need_interfaces();
+	config = make_config(2, 2);
+	config->addresses[0].bits = 32;
+	config->peers[0].allowed_ips[0] = prefix("0.0.0.0", 0);
+	config->peers[0].allowed_ips[1] = prefix("::", 0);
+	config->peers[1].allowed_ips[0] = prefix("10.5.6.7", 19); /* bits of the host */
+	w = make(config);
+	snprintf(table, sizeof(table), "%u", 0x5ea0000U + if_nametoindex(name));
+	assert_has(run("ip -j link show %s", name), "\"mtu\":1380");
+	assert_has(out, "\"UP\"");
+	assert_has(run("ip -j addr show %s", name), "\"local\":\"10.99.0.2\",\"prefixlen\":32");
+	assert_has(out, "\"local\":\"fd99::2\",\"prefixlen\":64");
+	assert_null(strstr(out, "fe80:"));
+	assert_has(run("ip -j route show table %s", table), "\"dst\":\"default\"");
+	assert_has(out, "\"dst\":\"10.5.0.0/19\"");
+	assert_has(run("ip -j -6 route show table %s", table), "\"dst\":\"default\"");
+	assert_has(out, "\"dst\":\"fd98:1:1::/64\"");
+	assert_null(
+		strstr(run("ip -j route show table main; ip -j -6 route show table main"), name));
+	snprintf(word, sizeof(word), "\"oif\":\"%s\",\"table\":\"%s\"", name, table);
+	assert_has(run("ip -j rule show pref 540"), word);
+	assert_has(run("ip -j -6 rule show pref 540"), word);
+	/* A socket that is bound to it, and one that is not. */
+	assert_has(run("ip -j route get 192.0.2.1 oif %s", name), "\"prefsrc\":\"10.99.0.2\"");
+	assert_has(run("ip -j -6 route get 2001:db8::1 oif %s", name), "\"prefsrc\":\"fd99::2\"");
+	assert_null(strstr(run("ip -j route get 192.0.2.1 2>&1"), name));
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static void test_go_sees(void **state)
+{
+	char reason[WIREGUARD_REASON_MAX];
+	struct config_wireguard *config;
+	struct wireguard *w;
+	struct addr addr;
+
+	need_interfaces();
+	config = make_config(3, 2);
+	config->listen_port = PORT;
+	config->peers[2].keepalive_s = 0;
+	w = make(config);
+	assert_string_equal(wireguard_backend(w), "wireguard-go");
+	assert_has(get(), "fwmark=1514\n");
+	assert_has(out, "listen_port=51999\n");
+	assert_int_equal(count(out, "public_key="), 3);
+	assert_int_equal(count(out, "allowed_ip="), 6);
+	assert_int_equal(count(out, "preshared_key=7777"), 2);
+	assert_has(out, "allowed_ip=fd98:2:1::/64\n");
+	assert_has(out, "persistent_keepalive_interval=26\n");
+	assert_null(strstr(out, "endpoint="));
+
+	assert_int_equal(addr_parse("192.0.2.9", 5000, &addr), 0);
+	assert_int_equal(wireguard_set_endpoint(w, 1, &addr, reason), 0);
+	assert_has(get(), "endpoint=192.0.2.9:5000\n");
+	assert_int_equal(count(out, "endpoint="), 1);
+	assert_int_equal(count(out, "allowed_ip="), 6);
+	assert_int_equal(addr_parse("2001:db8::9", 5001, &addr), 0);
+	assert_int_equal(wireguard_set_endpoint(w, 1, &addr, reason), 0);
+	assert_has(get(), "endpoint=[2001:db8::9]:5001\n");
+	assert_int_equal(count(out, "endpoint="), 1);
+	assert_int_equal(wireguard_set_endpoint(w, 3, &addr, reason), -EINVAL);
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static void test_many_ips(void **state)
+{
+	struct config_wireguard *config;
+	struct wireguard *w;
+	char command[64];
+
+	need_interfaces();
+	config = make_config(1, MANY_IPS);
+	w = make(config);
+	assert_int_equal(count(get(), "allowed_ip="), MANY_IPS);
+	snprintf(command, sizeof(command), "table %u", 0x5ea0000U + if_nametoindex(name));
+	assert_int_equal(count(run("ip -j route show %s", command), "\"dst\""), MANY_IPS / 2);
+	assert_int_equal(count(run("ip -j -6 route show %s", command), "\"dst\":\"fd98"),
+			 MANY_IPS / 2);
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static void test_name_is_taken(void **state)
+{
+	char reason[WIREGUARD_REASON_MAX] = "";
+	struct config_wireguard *config;
+	struct wireguard *w, *other = NULL;
+	unsigned index;
+
+	need_interfaces();
+	config = make_config(1, 1);
+	w = make(config);
+	index = if_nametoindex(name);
+	assert_int_equal(wireguard_new(&other, config, MARK, reason), -EEXIST);
+	assert_null(other);
+	assert_has(reason, "ip link del");
+	assert_int_equal(if_nametoindex(name), index);
+	assert_int_equal(count(run("ip -j rule"), name), 1);
+	get();
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static void test_leftover_rules(void **state)
+{
+	struct config_wireguard *config;
+	struct wireguard *w;
+
+	need_interfaces();
+	run("ip rule add pref 540 oif %s lookup 98; ip rule add pref 540 oif %s lookup 99; "
+	    "ip -6 rule add pref 540 oif %s lookup 99; ip rule add pref 540 oif other lookup 99",
+	    name, name, name);
+	config = make_config(1, 1);
+	w = make(config);
+	assert_int_equal(count(run("ip -j rule"), name), 1);
+	assert_int_equal(count(run("ip -j -6 rule"), name), 1);
+	assert_null(strstr(run("ip -j rule | grep -o '%s[^}]*'", name), "\"99\""));
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+	assert_has(run("ip -j rule"), "\"other\"");
+	run("ip rule del pref 540 oif other");
+}
+
+static void test_rp_filter(void **state)
+{
+	static const struct {
+		int all, by_default, after;
+	} cases[] = { { 0, 0, 0 }, { 1, 0, 2 }, { 0, 1, 2 }, { 0, 2, 2 }, { 2, 1, 1 } };
+
+	need_interfaces();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config_wireguard *config = make_config(1, 1);
+		struct wireguard *w;
+
+		run("echo %d >/proc/sys/net/ipv4/conf/all/rp_filter; "
+		    "echo %d >/proc/sys/net/ipv4/conf/default/rp_filter",
+		    cases[i].all, cases[i].by_default);
+		w = make(config);
+		assert_int_equal(atoi(run("cat /proc/sys/net/ipv4/conf/%s/rp_filter", name)),
+				 cases[i].after);
+		wireguard_free(w);
+		free_config(config);
+	}
+	run("echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter");
+}
+
+static void test_failures_leave_nothing(void **state)
+{
+	char reason[WIREGUARD_REASON_MAX] = "", path[1024];
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+	struct config_wireguard *config;
+	struct wireguard *w = NULL;
+	int fd;
+
+	need_interfaces();
+	config = make_config(1, 1);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	config->listen_port = PORT;
+	assert_int_equal(wireguard_new(&w, config, MARK, reason), -EADDRINUSE);
+	assert_has(reason, "listen_port");
+	close(fd);
+	assert_nothing_left();
+
+	config->mtu = 1000000;
+	assert_int_equal(wireguard_new(&w, config, MARK, reason), -EINVAL);
+	assert_has(reason, "mtu");
+	config->mtu = MTU;
+	assert_nothing_left();
+
+	run("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
+	assert_int_equal(wireguard_new(&w, config, MARK, reason), -EACCES);
+	assert_has(reason, "fd99::2/64");
+	run("echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
+	assert_nothing_left();
+
+	snprintf(path, sizeof(path), "%s", getenv("PATH"));
+	setenv("PATH", "/nonexistent::/proc", 1);
+	assert_int_equal(wireguard_new(&w, config, MARK, reason), -ENOENT);
+	assert_has(reason, "install the package wireguard-go, or a kernel with CONFIG_WIREGUARD");
+	setenv("PATH", path, 1);
+	assert_null(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+/* A daemon that cannot clean up: the process ends, its interface with it, and the next start is fine. */
+static void test_killed(void **state)
+{
+	struct config_wireguard *config;
+	int pipes[2], status;
+	pid_t pid;
+	char byte;
+
+	need_interfaces();
+	config = make_config(1, 1);
+	assert_int_equal(pipe(pipes), 0);
+	pid = fork();
+	if (!pid) {
+		char reason[WIREGUARD_REASON_MAX];
+		struct wireguard *w;
+
+		if (!wireguard_new(&w, config, MARK, reason) && write(pipes[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(pipes[1]);
+	assert_int_equal(read(pipes[0], &byte, 1), 1);
+	assert_int_not_equal(if_nametoindex(name), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	for (int i = 0; i < 300 && if_nametoindex(name); i++)
+		usleep(10000);
+	assert_int_equal(if_nametoindex(name), 0);
+	assert_int_equal(count(run("ip -j rule"), name), 1);
+	usleep(100000);
+	wireguard_free(make(config));
+	close(pipes[0]);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static const char *look_around(void)
+{
+	if (geteuid() || unshare(CLONE_NEWNET))
+		return "needs root and network namespaces";
+	if (access("/dev/net/tun", R_OK | W_OK))
+		return "no /dev/net/tun";
+	if (system("command -v wireguard-go >/dev/null && command -v ip >/dev/null"))
+		return "needs wireguard-go and ip";
+	if (!system("ip link add wgtest type wireguard 2>/dev/null"))
+		return "this kernel has WireGuard: wireguard-go would not be used";
+	snprintf(name, sizeof(name), "swgt%d", getpid() % 1000000);
+	return system("ip link set lo up") ? "no loopback" : NULL;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_endpoint_message),
+		cmocka_unit_test(test_interface),
+		cmocka_unit_test(test_go_sees),
+		cmocka_unit_test(test_many_ips),
+		cmocka_unit_test(test_name_is_taken),
+		cmocka_unit_test(test_leftover_rules),
+		cmocka_unit_test(test_rp_filter),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_failures_leave_nothing),
+	};
+	int failed;
+
+	lacking = look_around();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return failed ? failed : lacking ? 77 : 0;
+}

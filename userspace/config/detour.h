@@ -1,0 +1,11 @@
+/* detour - outbounds that open their connections by another one. */
+#pragma once
+#include "config/report.h"
+#include "config/tags.h"
+
+#define DETOUR_MAX 8 /* in a row */
+
+/* Sets the detour of every outbound; what cannot work is reported and left without one. */
+void detour_check(struct report *report, struct config *config, const struct tags *tags);
+/* The index of the outbound that a way by @index leaves by; after detour_check(). */
+size_t detour_end(const struct config *config, size_t index);

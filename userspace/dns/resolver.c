@@ -1,0 +1,221 @@
+#include "dns/resolver.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include "dns/cache.h"
+#include "dns/channel.h"
+#include "dns/question.h"
+#include "dns/reply.h"
+#include "dns/tuned.h"
+
+/* Asked after 0, 1 and 3 s, given up after 7: c-ares 1.18 doubles the time with each try. */
+#define TRIES         3
+#define TIMEOUT_MS    1000
+#define LOCALHOST_TTL 86400
+
+struct server {
+	struct dns_channel *channel;
+	struct dns_channel *old; /* of the resolv.conf before, until its questions are answered */
+};
+
+struct resolver {
+	struct loop *loop;
+	uint64_t seed;
+	struct dns_cache cache;
+	struct dns_questions questions;
+	struct timer deliver; /* what finished while another was asked */
+	struct resolver_stats stats;
+	size_t server_count;
+	struct server servers[];
+};
+
+static void after_work(void *ctx)
+{
+	struct resolver *resolver = ctx;
+
+	for (size_t i = 0; i < resolver->server_count; i++) {
+		struct server *server = &resolver->servers[i];
+
+		if (server->old && dns_channel_idle(server->old)) {
+			dns_channel_free(server->old);
+			server->old = NULL;
+		}
+	}
+	dns_questions_deliver(&resolver->questions);
+}
+
+static void on_deliver(struct timer *timer)
+{
+	after_work(container_of(timer, struct resolver, deliver));
+}
+
+static int add_servers(struct resolver *resolver, const struct config_dns *config,
+		       struct dns_channel_options *options)
+{
+	for (size_t i = 0; i < config->server_count; i++) {
+		int r;
+
+		options->server = i;
+		options->type = config->servers[i].type;
+		options->addr = config->servers[i].server;
+		r = dns_channel_new(&resolver->servers[i].channel, options);
+		if (r < 0)
+			return r;
+		resolver->server_count++;
+	}
+	return 0;
+}
+
+int resolver_new_tuned(struct resolver **ret, struct loop *loop, const struct config_dns *config,
+		       dns_socket_fn *open, void *ctx, const struct dns_tuning *tuning)
+{
+	struct resolver *resolver = calloc(1, sizeof(*resolver) +
+						      config->server_count * sizeof(struct server));
+	struct dns_channel_options options = { .loop = loop,
+					       .open = open,
+					       .open_ctx = ctx,
+					       .tuning = *tuning,
+					       .after = after_work,
+					       .after_ctx = resolver };
+	int r;
+
+	if (!resolver)
+		return -ENOMEM;
+	resolver->loop = loop;
+	timer_init(&resolver->deliver, on_deliver);
+	dns_questions_init(&resolver->questions);
+	if (getrandom(&resolver->seed, sizeof(resolver->seed), GRND_NONBLOCK) < 0)
+		resolver->seed = (uintptr_t)resolver; /* early at boot */
+	r = dns_cache_init(&resolver->cache, config->cache_capacity);
+	if (!r)
+		r = add_servers(resolver, config, &options);
+	if (r < 0) {
+		resolver_free(resolver);
+		return r;
+	}
+	*ret = resolver;
+	return 0;
+}
+
+int resolver_new(struct resolver **ret, struct loop *loop, const struct config_dns *config,
+		 dns_socket_fn *open, void *ctx)
+{
+	static const struct dns_tuning tuning = { .tries = TRIES, .timeout_ms = TIMEOUT_MS };
+
+	return resolver_new_tuned(ret, loop, config, open, ctx, &tuning);
+}
+
+void resolver_free(struct resolver *resolver)
+{
+	if (!resolver)
+		return;
+	for (size_t i = 0; i < resolver->server_count; i++) {
+		dns_channel_free(resolver->servers[i].old);
+		dns_channel_free(resolver->servers[i].channel);
+	}
+	timer_stop(&resolver->deliver, &resolver->loop->timers);
+	dns_questions_deinit(&resolver->questions);
+	dns_cache_deinit(&resolver->cache);
+	free(resolver);
+}
+
+static bool is_failure(enum dns_status status)
+{
+	return status != DNS_OK && status != DNS_NO_NAME && status != DNS_NO_DATA;
+}
+
+static void on_reply(void *arg, int status, int timeouts, unsigned char *message, int size)
+{
+	struct dns_question *question = arg;
+	struct resolver *resolver = question->owner;
+
+	dns_reply_read(status, question->key.type, message, message ? (size_t)size : 0,
+		       &question->answer);
+	if (is_failure(question->answer.status))
+		resolver->stats.failures++;
+	dns_cache_put(&resolver->cache, &question->key, &question->answer, resolver->loop->now_ms);
+	dns_question_finish(&resolver->questions, question);
+}
+
+/* A file that cannot be read now was read once: better the servers of that time than none. */
+static void renew(struct server *server)
+{
+	struct dns_channel *fresh;
+
+	if (server->old || dns_channel_renew(server->channel, &fresh) <= 0)
+		return;
+	server->old = server->channel;
+	server->channel = fresh;
+}
+
+/* As resolver_ask(). */
+static int ask_server(struct resolver *resolver, struct dns_ask *ask, const struct dns_key *key,
+		      struct dns_answer *ret_now)
+{
+	struct server *server = &resolver->servers[key->server];
+	struct dns_question *question = dns_question_new(&resolver->questions, key, resolver);
+	int r = 0;
+
+	if (!question)
+		return -ENOMEM;
+	resolver->stats.questions++;
+	renew(server);
+	dns_channel_ask(server->channel, key->name, key->type, on_reply, question);
+	if (question->finished) {
+		*ret_now = question->answer;
+		dns_question_free(question);
+		r = 1;
+	} else {
+		list_append(&question->asks, &ask->link);
+	}
+	if (!list_empty(&resolver->questions.finished))
+		timer_start(&resolver->deliver, &resolver->loop->timers, 0);
+	return r;
+}
+
+static void answer_localhost(enum dns_type type, struct dns_answer *ret)
+{
+	*ret = (struct dns_answer){ .status = DNS_OK, .count = 1, .ttl_s = LOCALHOST_TTL };
+	if (type == DNS_A)
+		ret->addrs[0] = (struct addr){ .family = AF_INET,
+					       .v4.s_addr = htonl(INADDR_LOOPBACK) };
+	else
+		ret->addrs[0] = (struct addr){ .family = AF_INET6, .v6 = IN6ADDR_LOOPBACK_INIT };
+}
+
+/* NOLINTNEXTLINE(readability-function-size): the contract's seven */
+int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
+		 enum dns_type type, dns_done_fn *done, struct dns_answer *ret_now)
+{
+	struct dns_question *question;
+	struct dns_key key;
+
+	assert(server < resolver->server_count);
+	ask->done = done;
+	list_init(&ask->link);
+	if (dns_key_init(&key, resolver->seed, server, name, type) < 0) {
+		*ret_now = (struct dns_answer){ .status = DNS_BAD_NAME };
+		return 1;
+	}
+	if (dns_key_is_localhost(&key)) {
+		answer_localhost(type, ret_now);
+		return 1;
+	}
+	if (dns_cache_get(&resolver->cache, &key, resolver->loop->now_ms, ret_now)) {
+		resolver->stats.cache_hits++;
+		return 1;
+	}
+	question = dns_questions_find(&resolver->questions, &key);
+	if (!question)
+		return ask_server(resolver, ask, &key, ret_now);
+	resolver->stats.coalesced++;
+	list_append(&question->asks, &ask->link);
+	return 0;
+}
+
+void resolver_stats(const struct resolver *resolver, struct resolver_stats *ret)
+{
+	*ret = resolver->stats;
+	ret->cached = resolver->cache.count;
+}

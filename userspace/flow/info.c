@@ -1,0 +1,53 @@
+/* info - what is told of a flow. */
+#include <stdlib.h>
+#include <string.h>
+#include "flow/worker.h"
+
+static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };
+
+/* Without memory they are left out. */
+static void copy_attempts(const struct trace *trace, struct flow_info *ret)
+{
+	if (!trace->count)
+		return;
+	ret->attempts = malloc(trace->count * sizeof(*trace->list));
+	if (!ret->attempts)
+		return;
+	memcpy(ret->attempts, trace->list, trace->count * sizeof(*trace->list));
+	ret->attempt_count = trace->count;
+}
+
+void flow_info_deinit(struct flow_info *info)
+{
+	free(info->attempts);
+	info->attempts = NULL;
+	info->attempt_count = 0;
+}
+
+void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
+{
+	const struct relay *relay = &f->relay;
+
+	*ret = (struct flow_info){ .id = f->id,
+				   .age_ms = f->worker->loop.now_ms - f->start_ms,
+				   .state = f->state,
+				   .end = f->end,
+				   .inbound = f->inbound->tag,
+				   .outbound = f->outbound ? f->outbound->tag : "",
+				   .source = f->source,
+				   .destination = f->destination,
+				   .method = relay_method_name(relay),
+				   .refused = relay_refusal_names[relay->refused] };
+	for (int side = 0; side < SIDES; side++) {
+		ret->side[side].gate = "";
+		if (!relay->env)
+			continue;
+		ret->side[side].bytes = relay_bytes(relay, side);
+		ret->side[side].kernel_bytes = relay_kernel_bytes(relay, side);
+		if (relay->gate) {
+			ret->side[side].gate = gate_names[gate_state(relay->gate, side)];
+			ret->side[side].spills = gate_dir(relay->gate, side)->spills;
+		}
+	}
+	copy_attempts(&f->trace, ret);
+}
