@@ -145,11 +145,11 @@ def reach(env, family, address, source):
 
 
 class Bystander:
-    """A flow by wan0 with bytes both ways for two seconds, every one of which must arrive."""
+    """A flow by wan0 with bytes both ways for 1.4 s and more, every one of which must arrive."""
 
     def __init__(self, env, family):
         self.client, self.server = reach(env, family, SERVICE[family], WAN0[family])
-        up, down = Stream(1, 3000000), Stream(2, 3000000)
+        up, down = Stream(1, 2000000), Stream(2, 2000000)
         self.tasks = [env.spawn(send, self.client, up, slowly, False), env.spawn(receive, self.server, up, False),
                       env.spawn(send, self.server, down, slowly, False), env.spawn(receive, self.client, down, False)]
 
@@ -197,13 +197,23 @@ def address_gone(env, family):
 
 
 def interface_gone(env, how, reason, bystanders=True):
-    """Down or deleted, for flows of both families."""
+    """Down or deleted, for flows of both families; an interface of the same name serves the next ones."""
     with wan2(env):
         others = [Bystander(env, family) for family in ("v4", "v6") if bystanders]
         with ends(env, by_wan2(env, "v4") + by_wan2(env, "v6"), reason):
             ip(env, "link", *how)
         for bystander in others:
             bystander.check()
+    with wan2(env):
+        by_wan2(env, "v4")
+
+
+def many(env, count):
+    """All at once."""
+    with wan2(env):
+        clients = [reach(env, "v4", BEHIND_WAN2["v4"], WAN2["v4"])[0] for _ in range(count)]
+        with ends(env, clients, "address-gone"):
+            ip(env, "addr", "del", f"{WAN2['v4']}/24", "dev", "wan2")
 
 
 def down_for_a_while(env):
@@ -289,6 +299,7 @@ def main():
         suite.add(f"loss/{name}/bound", interface_gone, BOUND, how=how, reason="interface-gone", bystanders=False)
         suite.add(f"loss/{name}/auto-detect", interface_gone, AUTO, how=how, reason="interface-gone")
     suite.add("loss/deleted/by-route", interface_gone, BY_ROUTE, how=("del", "wan2"), reason="address-gone")
+    suite.add("loss/many", many, BY_ROUTE, count=300)
     suite.add("loss/down-for-a-while", down_for_a_while, BY_ROUTE)
     suite.add("loss/while-dialing", while_dialing, Config("copy", connect_timeout="2s",
                                                           outbound={"bind_interface": "wan2"}))

@@ -17,10 +17,11 @@ import time
 from daemon import SEAMD, Config
 from lab import SERVICE
 from seamtest import Suite
-from streams import MIB, Stream, expect_reset, ping_pong, receive, send, whole_blocks
+from streams import MIB, Stream, expect_reset, ping_pong, receive, reset_and_close, send, whole_blocks
 from verdict import Skip, check, wait_for
 
 NAME = "service.test"
+LONG_NAME = ".".join(["x" * 60] * 4)
 CLIENT = {"v4": "10.77.1.2", "v6": "fd77:1::2"}
 WAN0 = {"v4": "10.77.2.1", "v6": "fd77:2::1"}
 WAN1 = {"v4": "10.77.3.1", "v6": "fd77:3::1"}
@@ -45,10 +46,10 @@ def direct(kind=Config, **option):
     return kind("copy", outbound=option)
 
 
-def named(family="v4", server="udp", kind=Config, to_name=None, **option):
-    """Flows go to NAME, and have to ask for it by an outbound with the same options."""
+def named(family="v4", server="udp", kind=Config, to_name=None, name=NAME, **option):
+    """Flows go to @name, and have to ask for it by an outbound with the same options."""
     dns = {"type": server, "tag": "dns", "server": SERVICE[family], "detour": "way"}
-    to = {"type": "direct", "tag": "direct", "override_address": NAME} | option | (to_name or {})
+    to = {"type": "direct", "tag": "direct", "override_address": name} | option | (to_name or {})
     return kind("copy", outbounds=[to, {"type": "direct", "tag": "way"} | option], dns={"servers": [dns]})
 
 
@@ -66,7 +67,7 @@ class Question:
 class Dns:
     """A name server on the service address: addresses by name, NXDOMAIN for the rest; it remembers who asked."""
 
-    def __init__(self, env, family, records, delay=0.0, ttl=300, silent=False):
+    def __init__(self, env, family, records, delay=0.0, ttl=0, silent=False):
         self.env, self.records, self.delay, self.ttl, self.silent = env, records, delay, ttl, silent
         self.asked = []
         with env.lab.inside("server"):
@@ -129,6 +130,7 @@ class Packet:
     """IP, and what is behind it of TCP and UDP; outgoing: as the namespace sees it that captures."""
     outgoing: bool
     df: bool
+    more: bool  # fragments
     protocol: int
     ports: tuple
     flags: int = 0
@@ -137,14 +139,16 @@ class Packet:
 
     @classmethod
     def parse(cls, data, outgoing):
+        df = more = offset = 0
         if data[0] >> 4 == 4:
-            end = struct.unpack_from("!H", data, 2)[0]
-            protocol, df, rest = data[9], bool(data[6] & 0x40), data[(data[0] & 15) * 4:end]
+            length, bits = struct.unpack_from("!H2xH", data, 2)
+            protocol, rest = data[9], data[(data[0] & 15) * 4:length]
+            df, more, offset = bool(bits & 0x4000), bool(bits & 0x2000), bits & 0x1fff
         else:
-            protocol, df, rest = data[6], False, data[40:]
-        if protocol not in (6, 17):
+            protocol, rest = data[6], data[40:]
+        if protocol not in (6, 17) or offset:
             return None
-        packet = cls(outgoing, df, protocol, struct.unpack_from("!HH", rest))
+        packet = cls(outgoing, df, more, protocol, struct.unpack_from("!HH", rest))
         if protocol == 6:
             head = (rest[12] >> 4) * 4
             packet.flags, packet.options, packet.payload = rest[13], dict(cls.tcp_options(rest[20:head])), rest[head:]
@@ -184,13 +188,13 @@ class Capture:
 @contextlib.contextmanager
 def counting(env, **expressions):
     """Counters of what leaves the router; yields a function that reads one."""
-    counters = "\n".join(f"counter {name} {{}}" for name in expressions)
-    rules = "\n".join(f'{text} counter name "{name}"' for name, text in expressions.items())
+    counters = "\n".join(f"counter of_{name} {{}}" for name in expressions)
+    rules = "\n".join(f'{text} counter name "of_{name}"' for name, text in expressions.items())
     env.lab.run("router", "nft", "-f", "-", stdin=f"table inet sent {{\n{counters}\nchain c {{\n"
                 f"type filter hook output priority 0; policy accept;\n{rules}\n}}\n}}\n")
     try:
         yield lambda name: int(re.search(r"packets (\d+)", env.lab.run("router", "nft", "list", "counter", "inet",
-                                                                       "sent", name))[1])
+                                                                       "sent", f"of_{name}"))[1])
     finally:
         env.lab.run("router", "nft", "delete", "table", "inet", "sent")
 
@@ -208,13 +212,21 @@ def sysctl(env, side, **values):
             env.lab.run(side, "sysctl", "-q", f"net.ipv4.{key}={value}")
 
 
-def by_name(env, family):
-    """A flow to NAME; the name server, the client, the server's end."""
+def by_name(env, family, name=NAME):
+    """A flow to @name; the name server, the client, the server's end."""
     env.need_daemon()
-    dns = Dns(env, family, {NAME: [SERVICE[family]]})
+    dns = Dns(env, family, {name: [SERVICE[family]]})
     client, server = env.pair(family)
     ping_pong(client, server, 3, 100)
     return dns, client, server
+
+
+def forget(env):
+    """The daemon has an empty cache after."""
+    env.need_daemon()
+    config = env.daemon.config
+    env.daemon.stop()
+    env.daemon.use(config)
 
 
 def source_of(conn):
@@ -233,7 +245,7 @@ def closed(env, reason):
     return int(found[1])
 
 
-def fails(env, address, family, reason, *words, between=(0, 3)):
+def fails(env, address, family, reason, words=(), between=(0, 3)):
     """The client gets an RST in time, the flow ends for @reason, and one line of the log has all @words."""
     env.need_ctl()
     before, lines, started = closed(env, reason), len(env.daemon.log_lines()), time.monotonic()
@@ -258,6 +270,13 @@ def routing_mark(env, family):
         for name in ("tcp", "udp"):
             check(packets(name) >= 2, f"{packets(name)} {name} packets with the mark")
         check(not packets("other"), f"{packets('other')} packets without the mark")
+
+
+def mark_of_questions(env, family):
+    """Without a detour they have the mark of route.final, so that the firewall lets them pass."""
+    with counting(env, marked=f"meta mark {MARK} udp dport 53", other=f"meta mark != {MARK} udp dport 53") as packets:
+        by_name(env, family)
+        check(packets("marked") >= 2 and not packets("other"), f"{packets('other')} questions without the mark")
 
 
 def leaves(env, family, source, interface):
@@ -285,7 +304,7 @@ def ports_shared(env, family, ports, shared):
             check(server.getpeername()[0] == WAN1[family] and low <= server.getpeername()[1] <= high,
                   f"the server sees {server.getpeername()[:2]}")
         if not shared:
-            fails(env, env.listen(family).getsockname(), family, "dial-failed", "bind", "Address already in use")
+            fails(env, env.listen(family).getsockname(), family, "dial-failed", ("bind", "Address already in use"))
 
 
 @contextlib.contextmanager
@@ -337,7 +356,12 @@ def transparent(env, family, port):
     check(not port or peer[1] == own[1], f"the server sees port {peer[1]}, the client has {own[1]}")
     check({question.source for question in dns.asked} == {WAN0[family]}, f"the name server saw {dns.asked}")
     same_bytes(env, client, server)
-    fails(env, (SERVICE[family], 9), family, "dial-failed", "Connection refused")
+    fails(env, (SERVICE[family], 9), family, "dial-failed", ("Connection refused",))
+
+
+def transparent_other_family(env, family):
+    """A client's address is of no use where the other family leads."""
+    fails(env, (SERVICE[family], 9), family, "dial-failed", ("transparent_source of another family",), between=(0, 1))
 
 
 @contextlib.contextmanager
@@ -424,9 +448,9 @@ def protect(env, family, path):
 
 def protect_fails(env, family, path):
     address = env.listen(family).getsockname()
-    fails(env, address, family, "dial-failed", "protect", "No such file")
+    fails(env, address, family, "dial-failed", ("protect", "No such file"))
     with protecting(env, path, "refuse"):
-        fails(env, address, family, "dial-failed", "protect", "Permission denied")
+        fails(env, address, family, "dial-failed", ("protect", "Permission denied"))
     with protecting(env, path, "silent"):
         fails(env, address, family, "dial-timeout", between=(0.8, 1.2))
 
@@ -447,26 +471,46 @@ def reuse_addr(env, family, works):
             check(dns.asked, "no question")
         else:
             dns = Dns(env, family, {NAME: [SERVICE[family]]})
-            fails(env, env.listen(family).getsockname(), family, "dial-failed", "server unreachable")
+            fails(env, env.listen(family).getsockname(), family, "dial-failed", ("server unreachable",))
             check(not dns.asked, f"the name server was asked: {dns.asked}")
 
 
 def udp_fragment(env, allowed):
+    """A question that does not fit into one packet leaves as two, or not at all."""
     env.need_daemon()
-    capture = Capture(env, "wan0", 53)
-    by_name(env, "v4")
-    questions = capture.packets()
-    check(len(questions) == 2, f"{len(questions)} questions on the wire")
-    check(all(packet.df != allowed for packet in questions), f"DF is {questions[0].df}")
+    capture, route = Capture(env, "wan0", 53), ("10.77.9.9/32", "via", "10.77.2.2", "dev", "wan0", "metric", "10")
+    env.lab.run("router", "ip", "route", "replace", *route, "mtu", "200")
+    try:
+        if allowed:
+            by_name(env, "v4", LONG_NAME)
+            check(all(packet.more and not packet.df for packet in capture.packets()), f"sent {capture.seen}")
+        else:
+            dns = Dns(env, "v4", {LONG_NAME: [SERVICE["v4"]]})
+            fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("server unreachable",))
+            check(not dns.asked and not capture.packets(), f"sent {capture.seen}")
+    finally:
+        env.lab.run("router", "ip", "route", "replace", *route)
+    if not allowed:
+        forget(env)
+        fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("Connection refused",))
+        check(capture.packets() and all(packet.df for packet in capture.packets()), f"sent {capture.seen}")
 
 
 # Time -------------------------------------------------------------------------------------------------
 
-def black_hole(env, family):
+def black_hole(env):
     """Answers nothing: connect_timeout, or dial_timeout, of a second."""
     env.need_daemon()
     with env.lab.nft(server="tcp dport 9 drop"):
-        fails(env, (SERVICE[family], 9), family, "dial-timeout", between=(0.8, 1.2))
+        env.together(*((fails, env, (SERVICE[family], 9), family, "dial-timeout", (), (0.8, 1.2))
+                       for family in ("v4", "v6")))
+
+
+def many_black_holes(env):
+    """Of all addresses together."""
+    Dns(env, "v4", {NAME: [*SERVICE.values(), "10.77.2.2", "10.77.3.2", "fd77:2::2"]})
+    with env.lab.nft(server="tcp dport 9 drop"):
+        fails(env, (SERVICE["v4"], 9), "v4", "dial-timeout", between=(0.8, 1.2))
 
 
 def keep_alive(env, on):
@@ -477,10 +521,10 @@ def keep_alive(env, on):
         ping_pong(client, server, 3)
     time.sleep(0.3)
     captures = {family: Capture(env, "wan0", server.getsockname()[1]) for family, (_, server) in pairs.items()}
-    time.sleep(2.7)
+    time.sleep(2.5 if on else 1.5)
     for family, (client, server) in pairs.items():
         probes = captures[family].packets()
-        check(len(probes) in ((2, 3) if on else (0,)), f"{family}: {len(probes)} probes in 2.7 s")
+        check(len(probes) in ((2, 3) if on else (0,)), f"{family}: {len(probes)} probes")
         check(all(not packet.payload and packet.flags == ACK for packet in probes), f"not only probes: {probes}")
         ping_pong(client, server, 1)
     if on:
@@ -579,6 +623,46 @@ def fast_open_refused(env, family):
             wait_for(lambda before=before: closed(env, "dial-failed") > before, "no flow ended with dial-failed")
 
 
+def fast_open_much(env, family):
+    """More than a SYN can hold, and the FIN right behind: nothing is lost or sent twice."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        for size in (1, 1000, 5000, 20000, MIB):
+            client, stream = env.connect(listener.getsockname(), family), Stream(size, size)
+            sending = env.spawn(send, client, stream)
+            receive(env.accept(listener), stream)
+            sending.result()
+
+
+def fast_open_dropped(env, family):
+    """Somebody on the way drops SYNs with data: the kernel tries without."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        with env.lab.nft(server="tcp flags & (syn | ack) == syn meta length > 100 counter drop"):
+            client, server = reach(env, listener, family, b"x" * 200)
+        check(server.recv(200, socket.MSG_WAITALL) == b"x" * 200, "the data got lost")
+        ping_pong(client, server, 5)
+
+
+def fast_open_black_hole(env, family):
+    """connect_timeout counts although connect() says yes at once."""
+    with fast_open(env):
+        listener = fast_listener(env, family)
+        get_cookie(env, listener, family)
+        before, clients, started = closed(env, "dial-timeout"), [], time.monotonic()
+        with env.lab.nft(server="tcp dport 9 drop"):
+            for say in (b"hello", b""):
+                clients.append(env.connect((SERVICE[family], 9), family))
+                clients[-1].sendall(say)
+            for client in clients:
+                expect_reset(client, 3, drain=False)
+        took = time.monotonic() - started
+        check(0.8 < took < 1.3 + KICK_SECONDS, f"RST after {took:.2f} s")
+        check(closed(env, "dial-timeout") == before + 2, "not ended with dial-timeout")
+
+
 def fast_open_gone(env, family):
     """The client goes while its first bytes are waited for: no connection is made, or it is reset."""
     with fast_open(env):
@@ -593,8 +677,8 @@ def fast_open_gone(env, family):
 
 # Multipath TCP ----------------------------------------------------------------------------------------
 
-def multi_path(env, family, able):
-    """To a server that is @able to, and to one that is not: every byte, and never by the sockmap if MPTCP."""
+def multi_path_pair(env, family, able):
+    """By MPTCP if the server is @able to."""
     env.need_ctl()
     with env.lab.inside("server"):
         protocol = socket.IPPROTO_MPTCP if able else socket.IPPROTO_TCP
@@ -608,6 +692,12 @@ def multi_path(env, family, able):
     port = listener.getsockname()[1]
     paths = [line for line in env.lab.run("server", "ss", "-HMn").splitlines() if f":{port} " in line]
     check(bool(paths) == able, f"ss -M says {paths}")
+    return client, server
+
+
+def multi_path(env, family, able):
+    """To a server that is able to, and to one that is not: every byte, and never by the sockmap if MPTCP."""
+    client, server = multi_path_pair(env, family, able)
     same_bytes_open(env, client, server)
     flow = env.daemon.flow_of(client)
     check(flow["method"] != "sockmap", "MPTCP in the sockmap")
@@ -619,11 +709,23 @@ def multi_path(env, family, able):
     check(client.recv(100, socket.MSG_WAITALL) == b"last words", "the last words got lost")
 
 
+def multi_path_reset(env, family, able):
+    for sender in (0, 1):
+        ends = multi_path_pair(env, family, able)
+        ping_pong(*ends, 3)
+        reset_and_close(ends[sender])
+        expect_reset(ends[1 - sender], drain=False)
+    fails(env, (SERVICE[family], 9), family, "dial-failed", ("Connection refused",))
+
+
 def same_bytes_open(env, client, server, size=8 * MIB):
     """As same_bytes(), and the connection stays open."""
     up, down = Stream(3, size), Stream(4, size)
     env.together((send, client, up, whole_blocks, False), (receive, server, up, False),
                  (send, server, down, whole_blocks, False), (receive, client, down, False))
+
+
+MULTI_PATH = Config("auto", enter_after=0, outbound={"tcp_multi_path": True})
 
 
 # Somewhere else ---------------------------------------------------------------------------------------
@@ -637,6 +739,14 @@ def detour(env, family):
     env.need_daemon()
     client, server = env.pair(family)
     check(source_of(server) == WAN1[family], f"the server sees {source_of(server)}")
+    same_bytes(env, client, server, MIB)
+
+
+def detour_by_name(env, family):
+    """The first of the chain knows where to, the last how; questions go the same way."""
+    dns, client, server = by_name(env, family)
+    check(source_of(server) == WAN1[family], f"the server sees {source_of(server)}")
+    check({question.source for question in dns.asked} == {WAN1[family]}, f"the name server saw {dns.asked}")
     same_bytes(env, client, server, MIB)
 
 
@@ -692,7 +802,7 @@ def strategy(env, types, family):
 
 def cache(env, ttl, asks):
     """Asked once, and again when the answer is too old."""
-    env.need_daemon()
+    forget(env)
     dns, listeners = Dns(env, "v4", {NAME: [SERVICE["v4"]]}, ttl=ttl), services(env)
     for number in range(4):
         if number == 3:
@@ -720,16 +830,16 @@ def second_server(env):
 
 
 def no_name(env):
-    env.need_daemon()
+    forget(env)
     Dns(env, "v4", {"other.test": [SERVICE["v4"]]})
-    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", "NXDOMAIN", between=(0, 1))
+    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("NXDOMAIN",), between=(0, 1))
 
 
 def no_address(env):
     """The name is there, but it has no address."""
-    env.need_daemon()
+    forget(env)
     Dns(env, "v4", {NAME: []})
-    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", "no such record", between=(0, 1))
+    fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("no such record",), between=(0, 1))
 
 
 def silent_server(env):
@@ -741,7 +851,7 @@ def silent_server(env):
 
 def client_gone(env):
     """Who gives up while the name is looked up leaves nothing behind."""
-    env.need_ctl()
+    forget(env)
     dns = Dns(env, "v4", {}, silent=True)
     client = env.connect((SERVICE["v4"], 9))
     wait_for(lambda: dns.asked, "no question")
@@ -753,7 +863,7 @@ def client_gone(env):
 
 def refused(env, family, words):
     """With the reason in the log."""
-    fails(env, env.listen(family).getsockname(), family, "dial-failed", *words, between=(0, 1))
+    fails(env, env.listen(family).getsockname(), family, "dial-failed", words, between=(0, 1))
 
 
 def mistake(env, wrong, words):
@@ -772,6 +882,9 @@ def cases_of_sockets(suite, family):
     bind = {"inet4_bind_address": WAN1["v4"], "inet6_bind_address": WAN1["v6"]}
     wan1 = named(family, bind_interface="wan1")
     suite.add(f"options/routing-mark/{family}", routing_mark, named(family, routing_mark=MARK), family=family)
+    plain = named(family, to_name={"routing_mark": MARK})
+    plain = dataclasses.replace(plain, dns={"servers": [{"type": "udp", "server": SERVICE[family]}]})
+    suite.add(f"options/routing-mark/{family}/questions", mark_of_questions, plain, family=family)
     suite.add(f"options/bind-interface/{family}", leaves, wan1, family=family, source=WAN1[family], interface="wan1")
     suite.add(f"options/bind-address/{family}", leaves, named(family, **bind), family=family, source=WAN1[family],
               interface="wan0")
@@ -784,6 +897,8 @@ def cases_of_sockets(suite, family):
     for mode in ("address", "address_port"):
         suite.add(f"options/transparent-source/{family}/{mode}", transparent,
                   named(family, transparent_source=mode), family=family, port=mode == "address_port")
+    suite.add(f"options/transparent-source/{family}/other", transparent_other_family,
+              direct(transparent_source="address", override_address=SERVICE[OTHER[family]]), family=family)
 
 
 def cases_of_connections(suite, family, path):
@@ -793,15 +908,22 @@ def cases_of_connections(suite, family, path):
               family=family, path=path)
     suite.add(f"options/auto-detect-interface/{family}", auto_detect,
               Config("copy", route={"auto_detect_interface": True}), family=family)
-    suite.add(f"options/connect-timeout/{family}", black_hole, direct(connect_timeout="1s"), family=family)
-    suite.add(f"options/dial-timeout/{family}", black_hole, direct(dial_timeout="1s"), family=family)
-    for func in (fast_open_data, fast_open_silent, fast_open_refused, fast_open_gone):
+    for func in (fast_open_data, fast_open_silent, fast_open_refused, fast_open_gone, fast_open_much,
+                 fast_open_dropped):
         suite.add(f"options/{func.__name__.replace('_', '-')}/{family}", func, direct(tcp_fast_open=True),
                   family=family)
+    for timeout in ("connect_timeout", "dial_timeout"):
+        suite.add(f"options/fast-open-black-hole/{family}/{timeout}", fast_open_black_hole,
+                  direct(tcp_fast_open=True, **{timeout: "1s"}), family=family)
     for able in (True, False):
-        suite.add(f"options/multi-path/{family}/{'mptcp' if able else 'tcp'}", multi_path,
-                  Config("auto", enter_after=0, outbound={"tcp_multi_path": True}), family=family, able=able)
+        for func in (multi_path, multi_path_reset):
+            suite.add(f"options/{func.__name__.replace('_', '-')}/{family}/{'mptcp' if able else 'tcp'}", func,
+                      MULTI_PATH, family=family, able=able)
     suite.add(f"options/detour/{family}", detour, CHAIN, family=family)
+    dns = {"servers": [{"type": "udp", "server": SERVICE[family], "detour": "direct"}]}
+    outbounds = [CHAIN.outbounds[0] | {"override_address": NAME}, *CHAIN.outbounds[1:]]
+    suite.add(f"options/detour/{family}/by-name", detour_by_name,
+              dataclasses.replace(CHAIN, outbounds=outbounds, dns=dns), family=family)
     for other in ("v4", "v6"):
         suite.add(f"options/override-address/{family}-{other}", override, direct(override_address=SERVICE[other]),
                   family=family, listening=other)
@@ -835,10 +957,10 @@ def cases_of_mistakes(suite):
         suite.add(f"options/no-such-address/{family}", refused, nowhere, family=family,
                   words=("bind", "Cannot assign requested address"))
     back = dataclasses.replace(CHAIN, outbounds=[CHAIN.outbounds[0], CHAIN.outbounds[1] | {"detour": "direct"}])
-    by_itself = named()
-    by_itself = dataclasses.replace(by_itself, dns={"servers": [by_itself.dns["servers"][0] | {"detour": "direct"}]})
+    lost = named()
+    lost = dataclasses.replace(lost, dns={"servers": [lost.dns["servers"][0] | {"detour": "wax"}]})
     suite.add("options/mistake/detour", mistake, nowhere, wrong=back, words=("/outbounds/0/detour", "middle"))
-    suite.add("options/mistake/dns", mistake, nowhere, wrong=by_itself, words=("/dns/servers/0/detour",))
+    suite.add("options/mistake/dns", mistake, nowhere, wrong=lost, words=("/dns/servers/0/detour", "way"))
 
 
 def main():
@@ -850,7 +972,10 @@ def main():
         for by in ("name", "path"):
             suite.add(f"options/netns/{by}", netns, by=by)
         for allowed in (True, False):
-            suite.add(f"options/udp-fragment/{allowed}", udp_fragment, named(udp_fragment=allowed), allowed=allowed)
+            suite.add(f"options/udp-fragment/{allowed}", udp_fragment, named(name=LONG_NAME, udp_fragment=allowed), allowed=allowed)
+        suite.add("options/connect-timeout", black_hole, direct(connect_timeout="1s"))
+        suite.add("options/dial-timeout", black_hole, direct(dial_timeout="1s"))
+        suite.add("options/dial-timeout/names", many_black_holes, named(to_name={"dial_timeout": "1s"}))
         often = {"tcp_keep_alive": "1s", "tcp_keep_alive_interval": "1s", "tcp_keep_alive_count": 2}
         suite.add("options/keep-alive/on", keep_alive, direct(**often), on=True)
         suite.add("options/keep-alive/off", keep_alive, direct(disable_tcp_keep_alive=True), on=False)

@@ -33,14 +33,19 @@ enum network_type { TYPE_WIFI, TYPE_CELLULAR, TYPE_ETHERNET, TYPE_OTHER, NETWORK
 extern const char *const network_type_names[NETWORK_TYPE_COUNT];
 
 /* Whether the server sees the client's own address, and port. */
-enum transparent_source { SOURCE_OFF, SOURCE_ADDRESS, SOURCE_ADDRESS_PORT, TRANSPARENT_SOURCE_COUNT };
+enum transparent_source {
+	SOURCE_OFF,
+	SOURCE_ADDRESS,
+	SOURCE_ADDRESS_PORT,
+	TRANSPARENT_SOURCE_COUNT
+};
 extern const char *const transparent_source_names[TRANSPARENT_SOURCE_COUNT];
 
 enum dns_server_type { DNS_SERVER_UDP, DNS_SERVER_TCP, DNS_SERVER_LOCAL, DNS_SERVER_TYPE_COUNT };
 extern const char *const dns_server_type_names[DNS_SERVER_TYPE_COUNT];
 
-#define CONFIG_NONE SIZE_MAX /* no index */
-#define CONFIG_MARK 0x5ea    /* routing_mark where none is given: deploy/ lets it pass */
+#define CONFIG_NONE        SIZE_MAX /* no index */
+#define CONFIG_MARK        0x5ea    /* routing_mark where none is given: deploy/ lets it pass */
 
 #define CONFIG_NETWORK_TCP 1U
 #define CONFIG_NETWORK_UDP 2U
@@ -76,7 +81,7 @@ struct config_peer {
 struct config_wireguard {
 	char *name;
 	uint8_t private_key[WIREGUARD_KEY_BYTES];
-	bool create; /* private_key was given */
+	bool create;          /* private_key was given */
 	uint16_t listen_port; /* 0: the kernel's choice */
 	uint32_t mtu;
 	struct config_prefix *addresses; /* of the interface */
@@ -86,18 +91,18 @@ struct config_wireguard {
 };
 
 struct config_domain_resolver {
-	char *server_tag;     /* NULL: dns.final */
-	size_t server;        /* index into dns.servers */
-	int strategy;         /* enum domain_strategy; -1 never: dns.strategy was put in */
+	char *server_tag; /* NULL: dns.final */
+	size_t server;    /* index into dns.servers */
+	int strategy;     /* enum domain_strategy; -1 never: dns.strategy was put in */
 };
 
 struct config_outbound {
 	enum outbound_type type;
 	char *tag;
-	char *detour_tag; /* NULL: none */
-	size_t detour;    /* index of it, or CONFIG_NONE */
+	char *detour_tag;       /* NULL: none */
+	size_t detour;          /* index of it, or CONFIG_NONE */
 	char *override_address; /* IP address or name to go to instead; NULL: where the client wanted */
-	uint16_t override_port; /* 0: the client's */
+	uint16_t override_port;   /* 0: the client's */
 	uint32_t routing_mark;    /* 0: none */
 	char *bind_interface;     /* NULL: none */
 	struct addr bind4, bind6; /* family AF_UNSPEC: not given */
@@ -109,11 +114,12 @@ struct config_outbound {
 	struct config_domain_resolver domain_resolver;
 	bool has_network_strategy; /* network_strategy or network_type was given */
 	enum network_strategy network_strategy;
-	unsigned network_types, fallback_network_types; /* masks of enum network_type; 0: not given */
+	unsigned network_types,
+		fallback_network_types; /* masks of enum network_type; 0: not given */
 	uint32_t fallback_delay_ms, attempt_delay_ms, resolution_delay_ms;
 	uint32_t connect_timeout_ms; /* of one address */
 	uint32_t dial_timeout_ms;    /* of everything until bytes can flow */
-	bool keep_alive; /* false: disable_tcp_keep_alive */
+	bool keep_alive;             /* false: disable_tcp_keep_alive */
 	uint32_t keep_alive_idle_ms, keep_alive_interval_ms;
 	uint32_t keep_alive_count;
 	struct config_wireguard wireguard; /* of type wireguard */
@@ -164,7 +170,7 @@ struct config {
 	size_t inbound_count;
 	struct config_outbound *outbounds;
 	size_t outbound_count;
-	size_t final_outbound; /* index: route.final, else the first */
+	size_t final_outbound;      /* index: route.final, else the first */
 	bool auto_detect_interface; /* bind each dial to the interface that the kernel's routes name */
 	struct config_dns dns;
 	struct config_interface *interfaces;

@@ -211,6 +211,7 @@ static int choose_method(struct app *app)
 static int start_network(struct app *app)
 {
 	const struct config *config = app->config;
+	const struct netif_watcher watcher = { .changed = on_interfaces, .owner = app };
 	uint32_t mark = config->outbounds[config->final_outbound].routing_mark;
 	char reason[256];
 	int r = flow_config_build(config, &app->flow_config, reason);
@@ -224,7 +225,7 @@ static int start_network(struct app *app)
 		r = tunnels_new(&app->tunnels, &app->loop, config, app->resolver, reason);
 	if (!r)
 		r = netif_monitor_new(&app->interfaces, &app->loop, config,
-				      mark ? mark : CONFIG_MARK, on_interfaces, app, reason);
+				      mark ? mark : CONFIG_MARK, &watcher, reason);
 	if (r)
 		log_error("daemon", "%s", reason);
 	return r;

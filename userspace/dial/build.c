@@ -30,7 +30,9 @@ struct dialers {
 	size_t count;
 	struct chain *chains;
 	size_t server_count;
-	const struct direct_options **server_options; /* by server; in a chain, or &marked */
+	struct dns_way {
+		const struct direct_options *options; /* in a chain, or &marked */
+	} * servers;
 	struct direct_options marked;
 };
 
@@ -214,17 +216,16 @@ static int build_dns(struct dialers *dialers, const struct config *config)
 		.routing_mark = final ? final->routing_mark : CONFIG_MARK,
 		.udp_fragment = true,
 	};
-	dialers->server_options = calloc(config->dns.server_count,
-					 sizeof(*dialers->server_options));
-	if (!dialers->server_options)
+	dialers->servers = calloc(config->dns.server_count, sizeof(*dialers->servers));
+	if (!dialers->servers)
 		return -ENOMEM;
 	dialers->server_count = config->dns.server_count;
 	for (size_t i = 0; i < dialers->server_count; i++) {
 		size_t detour = config->dns.servers[i].detour;
 
-		dialers->server_options[i] = detour == CONFIG_NONE
-						     ? &dialers->marked
-						     : options_of(dialers, config, detour);
+		dialers->servers[i].options = detour == CONFIG_NONE
+						      ? &dialers->marked
+						      : options_of(dialers, config, detour);
 	}
 	return 0;
 }
@@ -277,7 +278,7 @@ void dialers_free(struct dialers *dialers)
 		netns_free(chain->netns);
 	}
 	free(dialers->chains);
-	free(dialers->server_options);
+	free(dialers->servers);
 	free(dialers);
 }
 
@@ -293,5 +294,5 @@ int dialers_dns_socket(void *ctx, size_t server, sa_family_t family, int type)
 	const struct dialers *dialers = ctx;
 	const char *call;
 
-	return direct_open(dialers->server_options[server], family, type, &call);
+	return direct_open(dialers->servers[server].options, family, type, &call);
 }

@@ -15,8 +15,8 @@ extern const char *const dns_type_names[DNS_TYPE_COUNT];
 
 enum dns_status {
 	DNS_OK,
-	DNS_NO_NAME,   /* NXDOMAIN */
-	DNS_NO_DATA,   /* the name has no record of this type */
+	DNS_NO_NAME, /* NXDOMAIN */
+	DNS_NO_DATA, /* the name has no record of this type */
 	DNS_SERVFAIL,
 	DNS_REFUSED,   /* REFUSED, NOTIMP, FORMERR */
 	DNS_TIMEOUT,   /* no server answered */

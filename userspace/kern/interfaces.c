@@ -25,8 +25,7 @@ struct netif_monitor {
 	struct loop *loop;
 	struct netif_reader reader;
 	struct netif_list *list;
-	netif_change_fn *changed;
-	void *owner;
+	struct netif_watcher watcher;
 	bool failing; /* said in the log */
 };
 
@@ -81,7 +80,7 @@ static void on_settled(struct timer *timer)
 	}
 	netif_list_unref(monitor->list);
 	monitor->list = list;
-	monitor->changed(monitor->owner, list);
+	monitor->watcher.changed(monitor->watcher.owner, list);
 }
 
 static int failed(struct netif_monitor *monitor, char *reason, const char *step, int err)
@@ -110,7 +109,7 @@ static int subscribe(struct netif_monitor *monitor)
 }
 
 int netif_monitor_new(struct netif_monitor **ret, struct loop *loop, const struct config *config,
-		      uint32_t mark, netif_change_fn *changed, void *owner, char *reason)
+		      uint32_t mark, const struct netif_watcher *watcher, char *reason)
 {
 	struct netif_monitor *monitor = malloc(sizeof(*monitor));
 	int r;
@@ -121,8 +120,7 @@ int netif_monitor_new(struct netif_monitor **ret, struct loop *loop, const struc
 					   .fd = -1,
 					   .loop = loop,
 					   .reader = { .fd = -1, .routes.fd = -1 },
-					   .changed = changed,
-					   .owner = owner };
+					   .watcher = *watcher };
 	timer_init(&monitor->settle, on_settled);
 	r = netif_reader_init(&monitor->reader, config, mark);
 	if (r)

@@ -41,11 +41,15 @@ bool netif_has_address(const struct netif_list *list, const struct addr *addr);
 struct netif_monitor;
 /* At most every 250 ms, after the first list: @list is borrowed. */
 typedef void netif_change_fn(void *owner, struct netif_list *list);
+struct netif_watcher {
+	netif_change_fn *changed;
+	void *owner;
+};
 
 /* Reads the first list before it returns. @mark: for default4 and default6. @types of
  * config->interfaces are copied. -errno, with what failed in @reason (256 bytes). */
 int netif_monitor_new(struct netif_monitor **ret, struct loop *loop, const struct config *config,
-		      uint32_t mark, netif_change_fn *changed, void *owner, char *reason);
+		      uint32_t mark, const struct netif_watcher *watcher, char *reason);
 void netif_monitor_free(struct netif_monitor *monitor); /* NULL is fine */
 /* Borrowed, as of now. */
 struct netif_list *netif_monitor_list(const struct netif_monitor *monitor);

@@ -53,6 +53,8 @@ static void on_change(void *owner, struct netif_list *list)
 	changes++;
 }
 
+static const struct netif_watcher watcher = { .changed = on_change, .owner = &changes };
+
 static const struct netif *named(const char *name)
 {
 	const struct netif_list *list = netif_monitor_list(monitor);
@@ -106,7 +108,7 @@ static int set_up(void **state)
 	    !write_text("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1") || !run(make) ||
 	    loop_init(&loop))
 		return -1;
-	if (netif_monitor_new(&monitor, &loop, &config, MARK, on_change, &changes, reason)) {
+	if (netif_monitor_new(&monitor, &loop, &config, MARK, &watcher, reason)) {
 		fprintf(stderr, "%s\n", reason);
 		return -1;
 	}
@@ -303,9 +305,8 @@ static void test_nothing_left(void **state)
 
 		netif_monitor_free(monitor);
 		monitor = NULL;
-		assert_int_equal(netif_monitor_new(&monitor, &loop, &config, MARK, on_change,
-						   &changes, reason),
-				 0);
+		assert_int_equal(
+			netif_monitor_new(&monitor, &loop, &config, MARK, &watcher, reason), 0);
 	}
 	pass_ms(QUIET_MS);
 	assert_int_equal(open_fds(), fds);
@@ -327,7 +328,7 @@ static void test_no_descriptors(void **state)
 
 		few.rlim_cur = (rlim_t)next + (rlim_t)spare;
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-		r = netif_monitor_new(&none, &loop, &config, MARK, on_change, &changes, reason);
+		r = netif_monitor_new(&none, &loop, &config, MARK, &watcher, reason);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 		assert_int_equal(r, -EMFILE);
 		assert_null(none);
