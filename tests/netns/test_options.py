@@ -642,6 +642,8 @@ def fast_open_dropped(env, family):
         get_cookie(env, listener, family)
         with env.lab.nft(server="tcp flags & (syn | ack) == syn meta length > 100 counter drop"):
             client, server = reach(env, listener, family, b"x" * 200)
+            rules = env.lab.run("server", "nft", "list", "table", "inet", "e2e")
+        check("counter packets 0 " not in rules, f"nothing was dropped: {rules}")
         check(server.recv(200, socket.MSG_WAITALL) == b"x" * 200, "the data got lost")
         ping_pong(client, server, 5)
 
@@ -972,7 +974,8 @@ def main():
         for by in ("name", "path"):
             suite.add(f"options/netns/{by}", netns, by=by)
         for allowed in (True, False):
-            suite.add(f"options/udp-fragment/{allowed}", udp_fragment, named(name=LONG_NAME, udp_fragment=allowed), allowed=allowed)
+            suite.add(f"options/udp-fragment/{allowed}", udp_fragment, named(name=LONG_NAME, udp_fragment=allowed),
+                      allowed=allowed)
         suite.add("options/connect-timeout", black_hole, direct(connect_timeout="1s"))
         suite.add("options/dial-timeout", black_hole, direct(dial_timeout="1s"))
         suite.add("options/dial-timeout/names", many_black_holes, named(to_name={"dial_timeout": "1s"}))

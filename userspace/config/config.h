@@ -8,25 +8,27 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "config/rules.h"
 #include "net/addr.h"
 
 enum relay_method { RELAY_AUTO, RELAY_SOCKMAP, RELAY_SPLICE, RELAY_COPY, RELAY_METHOD_COUNT };
 extern const char *const relay_method_names[RELAY_METHOD_COUNT]; /* as written in the file */
 
-enum outbound_type { OUTBOUND_DIRECT, OUTBOUND_BLOCK, OUTBOUND_WIREGUARD, OUTBOUND_TYPE_COUNT };
+enum outbound_type {
+	OUTBOUND_DIRECT,
+	OUTBOUND_BLOCK,
+	OUTBOUND_WIREGUARD,
+	OUTBOUND_SOCKS,
+	OUTBOUND_HTTP,
+	OUTBOUND_VLESS,
+	OUTBOUND_SELECTOR,
+	OUTBOUND_URLTEST,
+	OUTBOUND_TYPE_COUNT
+};
 extern const char *const outbound_type_names[OUTBOUND_TYPE_COUNT];
 
-/* Which addresses of a name are dialed, and which family first. */
-enum domain_strategy {
-	STRATEGY_PREFER_IPV4,
-	STRATEGY_PREFER_IPV6,
-	STRATEGY_IPV4_ONLY,
-	STRATEGY_IPV6_ONLY,
-	STRATEGY_COUNT
-};
 extern const char *const domain_strategy_names[STRATEGY_COUNT];
 
-enum network_strategy { NETWORK_DEFAULT, NETWORK_HYBRID, NETWORK_FALLBACK, NETWORK_STRATEGY_COUNT };
 extern const char *const network_strategy_names[NETWORK_STRATEGY_COUNT];
 
 enum network_type { TYPE_WIFI, TYPE_CELLULAR, TYPE_ETHERNET, TYPE_OTHER, NETWORK_TYPE_COUNT };
@@ -60,11 +62,6 @@ struct config_inbound {
 	unsigned network;   /* CONFIG_NETWORK_* */
 };
 
-struct config_prefix {
-	struct addr addr; /* the port is 0 */
-	uint8_t bits;
-};
-
 #define WIREGUARD_KEY_BYTES 32
 
 struct config_peer {
@@ -88,6 +85,37 @@ struct config_wireguard {
 	size_t address_count;
 	struct config_peer *peers;
 	size_t peer_count;
+};
+
+enum socks_version { SOCKS_5, SOCKS_4, SOCKS_4A, SOCKS_VERSION_COUNT };
+extern const char *const socks_version_names[SOCKS_VERSION_COUNT]; /* "5", "4", "4a" */
+
+struct config_header {
+	char *name, *value;
+};
+
+#define VLESS_UUID_BYTES 16
+
+/* The server of types socks, http and vless. */
+struct config_proxy {
+	char *server; /* IP address or name */
+	uint16_t port;
+	enum socks_version version;                /* socks */
+	char *username, *password;                 /* socks, http; NULL: none */
+	CONFIG_LIST(struct config_header) headers; /* http */
+	uint8_t uuid[VLESS_UUID_BYTES];            /* vless */
+};
+
+/* Of types selector and urltest. */
+struct config_group {
+	CONFIG_LIST(char *) tags;              /* outbounds */
+	CONFIG_LIST(size_t) members;           /* indexes of them */
+	char *default_tag;                     /* selector; NULL: the first */
+	size_t initial;                        /* index into @members */
+	char *url;                             /* urltest: http://host[:port]/path, plain */
+	uint32_t interval_ms, idle_timeout_ms; /* urltest: between tests; 3 min, 30 min */
+	uint32_t
+		tolerance_ms; /* urltest: a member is left for another that is faster by this; 50 */
 };
 
 struct config_domain_resolver {
@@ -123,6 +151,9 @@ struct config_outbound {
 	uint32_t keep_alive_idle_ms, keep_alive_interval_ms;
 	uint32_t keep_alive_count;
 	struct config_wireguard wireguard; /* of type wireguard */
+	struct config_proxy proxy;         /* of types socks, http, vless */
+	struct config_group group;         /* of types selector and urltest */
+	unsigned proxy_protocol; /* of type direct: 1 or 2, a header before all bytes; 0: none */
 };
 
 struct config_dns_server {
@@ -139,6 +170,8 @@ struct config_dns {
 	size_t final;
 	enum domain_strategy strategy;
 	uint32_t cache_capacity; /* answers a worker keeps; 0: none */
+	CONFIG_LIST(struct config_dns_rule) rules;
+	bool reverse_mapping; /* remember which name an address was answered for */
 };
 
 /* What the administrator knows better than the kernel. */
@@ -175,6 +208,9 @@ struct config {
 	struct config_dns dns;
 	struct config_interface *interfaces;
 	size_t interface_count;
+	CONFIG_LIST(struct config_rule) rules; /* of route, from the top */
+	CONFIG_LIST(struct config_rule_set) rule_sets;
+	CONFIG_LIST(uint16_t) server_first_ports; /* which sniffing skips */
 	struct config_relay relay;
 	struct config_limits limits;
 	char *control_socket;

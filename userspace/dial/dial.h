@@ -12,6 +12,7 @@
 #include "dial/trace.h"
 #include "loop/loop.h"
 #include "net/addr.h"
+#include "proto/handshake.h"
 
 struct resolver;
 struct netif_list;
@@ -31,12 +32,24 @@ struct target {
 	const char *domain; /* lives as long as the dial; NULL: @addr */
 };
 
+/* What a tunnel still owes: bytes that leave before the client's first, best in one write with them, and an
+ * answer that comes before the server's first. Freed by dial_owed_free(). */
+struct dial_owed {
+	uint8_t header[HANDSHAKE_OUT_MAX];
+	size_t header_len;
+	const struct handshake_ops
+		*ops; /* whose answer() is still to come with @state; NULL: no answer */
+	void *state;  /* owned */
+};
+void dial_owed_free(struct dial_owed *owed); /* NULL is fine */
+
 /* What a dial came to. */
 struct dial_result {
 	int err;          /* 0 or -errno; -ETIMEDOUT after connect_timeout as well */
 	const char *call; /* what failed, "connect" or the option that was refused; NULL if none */
 	struct loop_io *io; /* connected, registered and the receiver's to move; NULL if failed */
-	bool owes_write;    /* not connected before the first write: the SYN leaves with it (TFO) */
+	struct dial_owed *owed; /* the receiver's; NULL: nothing */
+	bool owes_write; /* not connected before the first write: the SYN leaves with it (TFO) */
 };
 
 struct dial;
@@ -62,6 +75,8 @@ struct dial_request {
 	struct dial_env *env;
 	struct target target;
 	struct addr source; /* the client's, for transparent_source; AF_UNSPEC: none */
+	struct addr
+		original; /* where it wanted to go, for the PROXY protocol; AF_UNSPEC: not known */
 	/* Leave by it; NULL: by the dialer's own or by the routes. Not kept. */
 	const struct netif *interface;
 	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */

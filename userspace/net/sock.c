@@ -1,8 +1,10 @@
 #include "net/sock.h"
 #include <errno.h>
 #include <net/if.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include "base/cleanup.h"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -165,6 +167,13 @@ static struct tcp_info get_info(int fd)
 uint32_t sock_receive_mss(int fd)
 {
 	return get_info(fd).tcpi_rcv_mss;
+}
+
+bool sock_unacknowledged(int fd)
+{
+	int bytes = 0;
+
+	return !ioctl(fd, SIOCOUTQ, &bytes) && bytes > 0;
 }
 
 uint32_t sock_rtt_us(int fd)

@@ -48,7 +48,9 @@ int sock_set_window_clamp(int fd, uint32_t bytes);
 uint32_t sock_window_clamp(int fd); /* 0 if unknown */
 uint32_t sock_receive_mss(int fd);  /* TCP_INFO; 0 if unknown */
 uint32_t sock_send_buffer(int fd);  /* the present limit, 0 if unknown */
-uint32_t sock_rtt_us(int fd);       /* smoothed round trip time, TCP_INFO; 0 if unknown */
+/* Whether something that was sent is not acknowledged, or not even sent; SIOCOUTQ. */
+bool sock_unacknowledged(int fd);
+uint32_t sock_rtt_us(int fd); /* smoothed round trip time, TCP_INFO; 0 if unknown */
 
 int sock_error(int fd); /* SO_ERROR as -errno, 0: none; reading clears it */
 int sock_local_addr(int fd, struct addr *ret);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include "base/names.h"
 #include "net/sock.h"
+#include "relay/opening.h"
 
 #define POLL_FIRST_MS       1U
 #define POLL_LAST_MS        32U
@@ -65,11 +66,15 @@ static void on_poll(struct timer *timer)
 	relay->env->wake(relay);
 }
 
+const struct relay_ops *relay_first_ops(const struct relay_env *env)
+{
+	return env->method == RELAY_SPLICE ? &relay_splice_ops : &relay_copy_ops;
+}
+
 void relay_start(struct relay *relay, struct relay_env *env, struct stream *client,
 		 struct stream *upstream)
 {
-	const struct relay_ops *ops = env->method == RELAY_SPLICE ? &relay_splice_ops
-								  : &relay_copy_ops;
+	const struct relay_ops *ops = relay_first_ops(env);
 
 	*relay = (struct relay){ .env = env, .failed = -1, .poll_ms = POLL_FIRST_MS };
 	for (int side = 0; side < SIDES; side++)
@@ -253,6 +258,8 @@ static int choose(struct relay *relay, const struct gate_label *label)
 	const struct relay_env *env = relay->env;
 	uint64_t bytes = relay->pump[CLIENT].bytes + relay->pump[UPSTREAM].bytes;
 
+	if (!relay_opening_is_over(relay))
+		return 0;
 	if (relay->gate || (env->method != RELAY_AUTO && env->method != RELAY_SOCKMAP))
 		return 0;
 	if (!relay->refused && relay->reads >= env->enter_after) {
@@ -319,6 +326,7 @@ void relay_stop(struct relay *relay)
 		mem_budget_give(&relay->env->memory, p->buffers);
 		p->buffers = 0;
 	}
+	relay_opening_free(relay);
 }
 
 void relay_release(struct relay *relay)

@@ -51,6 +51,7 @@ struct relay_env {
 };
 
 struct pump;
+struct relay_opening;
 
 struct relay_ops {
 	const char *name;
@@ -88,9 +89,10 @@ struct pump {
 
 struct relay {
 	struct relay_env *env;
-	struct pump pump[SIDES]; /* [CLIENT]: the upload */
-	struct gate *gate;       /* NULL: never entered */
-	struct timer poll;       /* where no event tells */
+	struct pump pump[SIDES];       /* [CLIENT]: the upload */
+	struct gate *gate;             /* NULL: never entered */
+	struct relay_opening *opening; /* owned; NULL: the first bytes are like the others */
+	struct timer poll;             /* where no event tells */
 	uint32_t poll_ms;
 	uint32_t reads;
 	enum relay_refusal refused;
@@ -108,6 +110,8 @@ int relay_env_open_gates(struct relay_env *env, struct fastpath *fastpath, uint1
 
 void relay_start(struct relay *relay, struct relay_env *env, struct stream *client,
 		 struct stream *upstream);
+/* The method that a direction begins with. */
+const struct relay_ops *relay_first_ops(const struct relay_env *env);
 /* Right after relay_start(): it never enters the sockmap, for this reason. */
 void relay_refuse(struct relay *relay, enum relay_refusal why);
 /* A turn. RELAY_MORE: waits for its streams or calls env->wake. -errno: broken, relay->failed names the

@@ -1,0 +1,3 @@
+/* domain - names as the network writes them. */
+#include "proto/sniff.h"
+

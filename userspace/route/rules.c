@@ -1,0 +1,1 @@
+int route_unused_translation_unit;
