@@ -64,6 +64,22 @@ static int loosen_rp_filter(const char *name, char *reason)
 	return err;
 }
 
+bool wireguard_endpoint_of(const struct config_peer *peer, struct addr *ret)
+{
+	return peer->address && !addr_parse(peer->address, peer->port, ret);
+}
+
+static bool has_usable_peer(const struct config_wireguard *config)
+{
+	struct addr endpoint;
+
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (!config->peers[i].address ||
+		    wireguard_endpoint_of(&config->peers[i], &endpoint))
+			return true;
+	return !config->peer_count;
+}
+
 static int add_routes(struct wireguard *w, const struct config_peer *peer, uint32_t table,
 		      char *reason)
 {
@@ -88,8 +104,9 @@ static bool uses_ipv6(const struct config_wireguard *config)
 	return false;
 }
 
-static int set_routing(struct wireguard *w, const struct config_wireguard *config, char *reason)
+static int set_routing(struct wireguard *w, char *reason)
 {
+	const struct config_wireguard *config = w->config;
 	uint32_t table = TABLE_BASE + w->link.index;
 	int r = 0;
 
@@ -106,8 +123,22 @@ static int set_routing(struct wireguard *w, const struct config_wireguard *confi
 	return loosen_rp_filter(w->link.name, reason);
 }
 
-static int bring_up(struct wireguard *w, const struct config_wireguard *config, char *reason)
+/* Everything that can be done twice, for a call that failed in the middle. */
+static int bring_up(struct wireguard *w, char *reason)
 {
+	int r = wireguard_link_set_up(&w->link);
+
+	if (r)
+		return wireguard_failed(reason, r == -EADDRINUSE ? "listen_port" : "setting it up",
+					r);
+	r = set_routing(w, reason);
+	w->up = !r;
+	return r;
+}
+
+static int prepare_link(struct wireguard *w, char *reason)
+{
+	const struct config_wireguard *config = w->config;
 	int r = wireguard_link_set_mtu(&w->link, config->mtu);
 
 	if (r)
@@ -118,11 +149,7 @@ static int bring_up(struct wireguard *w, const struct config_wireguard *config, 
 			return failed_prefix(reason, "address", &config->addresses[i], r);
 	}
 	wireguard_link_set_quiet(&w->link);
-	r = wireguard_link_set_up(&w->link);
-	if (r)
-		return wireguard_failed(reason, r == -EADDRINUSE ? "listen_port" : "setting it up",
-					r);
-	return set_routing(w, config, reason);
+	return 0;
 }
 
 static int create_link(struct wireguard *w, char *reason)
@@ -140,9 +167,9 @@ static int create_link(struct wireguard *w, char *reason)
 	return r;
 }
 
-static int make(struct wireguard *w, const struct config_wireguard *config, uint32_t mark,
-		char *reason)
+static int make(struct wireguard *w, uint32_t mark, char *reason)
 {
+	const struct config_wireguard *config = w->config;
 	int r = wireguard_link_open(&w->link, config->name);
 
 	if (r)
@@ -154,24 +181,27 @@ static int make(struct wireguard *w, const struct config_wireguard *config, uint
 			 config->name, config->name);
 		return -EEXIST;
 	}
-	w->public_keys = calloc(config->peer_count + 1, sizeof(*w->public_keys));
-	if (!w->public_keys)
-		return wireguard_failed(reason, "peers", -ENOMEM);
-	w->peer_count = config->peer_count;
-	for (size_t i = 0; i < config->peer_count; i++)
-		memcpy(w->public_keys[i], config->peers[i].public_key, WIREGUARD_KEY_BYTES);
 	r = create_link(w, reason);
 	if (!r)
-		r = w->backend->configure(w, config, mark, reason);
-	return r ? r : bring_up(w, config, reason);
+		r = w->backend->configure(w, mark, reason);
+	if (!r)
+		r = prepare_link(w, reason);
+	if (!r && has_usable_peer(config))
+		r = bring_up(w, reason);
+	return r;
 }
 
 int wireguard_new(struct wireguard **ret, const struct config_wireguard *config, uint32_t mark,
 		  char *reason)
 {
 	struct wireguard *w = calloc(1, sizeof(*w));
-	int r = w ? make(w, config, mark, reason) : wireguard_failed(reason, "wireguard", -ENOMEM);
+	int r;
 
+	if (!w)
+		return wireguard_failed(reason, "wireguard", -ENOMEM);
+	w->config = config;
+	w->pidfd = -1;
+	r = make(w, mark, reason);
 	if (r) {
 		wireguard_free(w);
 		return r;
@@ -183,9 +213,12 @@ int wireguard_new(struct wireguard **ret, const struct config_wireguard *config,
 int wireguard_set_endpoint(struct wireguard *w, size_t peer, const struct addr *endpoint,
 			   char *reason)
 {
-	if (peer >= w->peer_count)
+	int r;
+
+	if (peer >= w->config->peer_count)
 		return wireguard_failed(reason, "endpoint", -EINVAL);
-	return w->backend->set_endpoint(w, w->public_keys[peer], endpoint, reason);
+	r = w->backend->set_endpoint(w, w->config->peers[peer].public_key, endpoint, reason);
+	return r || w->up ? r : bring_up(w, reason);
 }
 
 void wireguard_free(struct wireguard *w)
@@ -197,11 +230,25 @@ void wireguard_free(struct wireguard *w)
 		w->backend->destroy(w);
 	}
 	wireguard_link_close(&w->link);
-	free(w->public_keys);
 	free(w);
 }
 
 const char *wireguard_backend(const struct wireguard *w)
 {
 	return w->backend->name;
+}
+
+bool wireguard_is_up(const struct wireguard *w)
+{
+	return w->up;
+}
+
+int wireguard_pidfd(const struct wireguard *w)
+{
+	return w->pidfd;
+}
+
+bool wireguard_has_ended(struct wireguard *w, char *reason)
+{
+	return w->backend->has_ended && w->backend->has_ended(w, reason);
 }

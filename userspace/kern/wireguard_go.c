@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -70,10 +71,9 @@ __attribute__((noreturn)) static void run_child(const char *path, char *const *a
 	_exit(EXIT_NO_EXEC);
 }
 
-/* The process is over; *@ret_status as of waitpid(). */
-static bool is_over(struct wireguard *w, int *ret_status)
+static bool is_over(struct wireguard *w)
 {
-	pid_t r = w->pid ? waitpid(w->pid, ret_status, WNOHANG) : 1;
+	pid_t r = w->pid ? waitpid(w->pid, &w->status, WNOHANG) : 1;
 
 	if (r < 0 && errno == EINTR)
 		return false;
@@ -85,9 +85,8 @@ static bool is_over(struct wireguard *w, int *ret_status)
 static bool wait_over(struct wireguard *w, uint64_t ms)
 {
 	uint64_t deadline = clock_ms() + ms;
-	int status;
 
-	while (!is_over(w, &status)) {
+	while (!is_over(w)) {
 		if (clock_ms() > deadline)
 			return false;
 		(void)usleep(POLL_US);
@@ -95,10 +94,33 @@ static bool wait_over(struct wireguard *w, uint64_t ms)
 	return true;
 }
 
+static bool go_has_ended(struct wireguard *w, char *reason)
+{
+	if (!is_over(w))
+		return false;
+	if (WIFSIGNALED(w->status))
+		snprintf(reason, WIREGUARD_REASON_MAX, PROGRAM " was ended by signal %d",
+			 WTERMSIG(w->status));
+	else
+		snprintf(reason, WIREGUARD_REASON_MAX, PROGRAM " ended with status %d",
+			 WEXITSTATUS(w->status));
+	return true;
+}
+
+/* What a process that was killed leaves; not what another namespace's has put there since. */
+static void remove_dead_socket(const struct wireguard *w)
+{
+	char path[64 + IFNAMSIZ];
+
+	if (wireguard_uapi_connect(w->link.name, -1) != -ECONNREFUSED)
+		return;
+	snprintf(path, sizeof(path), "/var/run/wireguard/%s.sock", w->link.name);
+	(void)unlink(path);
+}
+
 static void go_destroy(struct wireguard *w)
 {
 	uint64_t deadline = clock_ms() + GONE_MS;
-	char path[64 + IFNAMSIZ];
 
 	if (w->pid) {
 		(void)kill(w->pid, SIGTERM);
@@ -106,10 +128,12 @@ static void go_destroy(struct wireguard *w)
 			(void)kill(w->pid, SIGKILL);
 			(void)waitpid(w->pid, NULL, 0);
 			w->pid = 0;
-			snprintf(path, sizeof(path), "/var/run/wireguard/%s.sock", w->link.name);
-			(void)unlink(path);
 		}
 	}
+	if (w->pidfd >= 0)
+		close(w->pidfd);
+	w->pidfd = -1;
+	remove_dead_socket(w);
 	while (wireguard_link_is_there(&w->link) && clock_ms() < deadline)
 		(void)usleep(POLL_US);
 }
@@ -117,13 +141,14 @@ static void go_destroy(struct wireguard *w)
 static int wait_ready(struct wireguard *w, char *reason)
 {
 	uint64_t deadline = clock_ms() + START_MS;
-	int status = 0, fd;
+	size_t len;
+	int fd;
 
 	while (clock_ms() < deadline) {
-		if (is_over(w, &status)) {
-			snprintf(reason, WIREGUARD_REASON_MAX,
-				 PROGRAM " ended with status %d; what it said is above",
-				 WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+		if (go_has_ended(w, reason)) {
+			len = strlen(reason);
+			snprintf(reason + len, WIREGUARD_REASON_MAX - len,
+				 "; what it said is above");
 			return -EIO;
 		}
 		fd = wireguard_uapi_connect(w->link.name, w->pid);
@@ -153,6 +178,7 @@ static int spawn(struct wireguard *w, const char *path)
 	if (!pid)
 		run_child(path, argv, envp, parent);
 	w->pid = pid;
+	w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return 0;
 }
 
@@ -196,16 +222,15 @@ static int probe_port(uint16_t port)
 	return 0;
 }
 
-static int go_configure(struct wireguard *w, const struct config_wireguard *config, uint32_t mark,
-			char *reason)
+static int go_configure(struct wireguard *w, uint32_t mark, char *reason)
 {
 	defer_close int fd = -1;
-	int r = probe_port(config->listen_port);
+	int r = probe_port(w->config->listen_port);
 
 	if (r)
 		return wireguard_failed(reason, "listen_port", r);
 	fd = wireguard_uapi_connect(w->link.name, w->pid);
-	r = fd < 0 ? fd : wireguard_uapi_configure(fd, config, mark);
+	r = fd < 0 ? fd : wireguard_uapi_configure(fd, w->config, mark);
 	return r ? wireguard_failed(reason, "configuring " PROGRAM, r) : 0;
 }
 
@@ -213,10 +238,10 @@ static int go_set_endpoint(struct wireguard *w, const uint8_t *public_key,
 			   const struct addr *endpoint, char *reason)
 {
 	defer_close int fd = -1;
-	int status = 0, r;
+	int r;
 
-	if (is_over(w, &status))
-		return wireguard_failed(reason, PROGRAM " has ended", -ESRCH);
+	if (go_has_ended(w, reason))
+		return -ESRCH;
 	fd = wireguard_uapi_connect(w->link.name, w->pid);
 	r = fd < 0 ? fd : wireguard_uapi_set_endpoint(fd, public_key, endpoint);
 	return r ? wireguard_failed(reason, "configuring " PROGRAM, r) : 0;
@@ -226,4 +251,5 @@ const struct wireguard_backend wireguard_go = { .name = PROGRAM,
 						.create = go_create,
 						.configure = go_configure,
 						.set_endpoint = go_set_endpoint,
+						.has_ended = go_has_ended,
 						.destroy = go_destroy };

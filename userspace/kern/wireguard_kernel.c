@@ -87,6 +87,13 @@ static bool put_ip(struct nlmsghdr *nlh, size_t size, const struct config_prefix
 /* What later pieces of the same peer must not repeat: the flag would drop what came before. */
 static bool put_peer_head(struct nlmsghdr *nlh, size_t size, const struct config_peer *peer)
 {
+	struct sockaddr_storage sa;
+	struct addr endpoint;
+
+	if (wireguard_endpoint_of(peer, &endpoint) &&
+	    !mnl_attr_put_check(nlh, size, WGPEER_A_ENDPOINT, addr_to_sockaddr(&endpoint, &sa),
+				&sa))
+		return false;
 	return mnl_attr_put_u32_check(nlh, size, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS) &&
 	       mnl_attr_put_check(nlh, size, WGPEER_A_PRESHARED_KEY, WG_KEY_LEN,
 				  peer->pre_shared_key) &&
@@ -144,11 +151,10 @@ bool wireguard_messages_next(struct wireguard_messages *m, char *buf, size_t siz
 	return true;
 }
 
-static int kernel_configure(struct wireguard *w, const struct config_wireguard *config,
-			    uint32_t mark, char *reason)
+static int kernel_configure(struct wireguard *w, uint32_t mark, char *reason)
 {
 	struct wireguard_messages messages = {
-		.config = config, .mark = mark, .index = w->link.index, .family = w->family
+		.config = w->config, .mark = mark, .index = w->link.index, .family = w->family
 	};
 	_Alignas(NLMSG_ALIGNTO) char buf[WIREGUARD_NETLINK_BYTES];
 	int r = 0;

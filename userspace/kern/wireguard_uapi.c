@@ -13,7 +13,7 @@
 #include "kern/wireguard_backend.h"
 
 #define ANSWER_MAX   4096
-/* More than the longest of its kind takes: an allowed IP is one line, all else of a peer five. */
+/* More than the longest of its kind takes: an allowed IP is one line, all else of a peer six. */
 #define DEVICE_BYTES 512
 #define PEER_BYTES   512
 #define IP_BYTES     80
@@ -111,8 +111,12 @@ static int ask(int fd, struct text *text)
 static void put_peer(struct text *text, const struct config_peer *peer)
 {
 	static const uint8_t none[WIREGUARD_KEY_BYTES];
+	char address[ADDR_STRLEN];
+	struct addr endpoint;
 
 	put_key(text, "public_key", peer->public_key);
+	if (wireguard_endpoint_of(peer, &endpoint))
+		put(text, "endpoint=%s\n", addr_format(&endpoint, address));
 	if (memcmp(peer->pre_shared_key, none, sizeof(none)) != 0)
 		put_key(text, "preshared_key", peer->pre_shared_key);
 	put(text, "persistent_keepalive_interval=%u\nreplace_allowed_ips=true\n",

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/names.h"
 #include "daemon/tunnels.h"
@@ -18,6 +19,8 @@
 static struct {
 	unsigned made, removed, asks, cancelled, sets;
 	int fail_at, set_error; /* the interface that cannot be made; of wireguard_set_endpoint() */
+	int process[2];         /* a pipe for a pidfd: readable when it is written to */
+	bool ended;
 	uint32_t mark;
 	struct addr endpoint;
 	size_t peer, server;
@@ -41,6 +44,7 @@ int wireguard_new(struct wireguard **ret, const struct config_wireguard *config,
 		return -EBUSY;
 	}
 	fake.mark = mark;
+	fake.ended = false;
 	*ret = &interfaces[fake.made++];
 	return 0;
 }
@@ -66,6 +70,22 @@ void wireguard_free(struct wireguard *w)
 const char *wireguard_backend(const struct wireguard *w)
 {
 	return "fake";
+}
+
+bool wireguard_is_up(const struct wireguard *w)
+{
+	return true;
+}
+
+int wireguard_pidfd(const struct wireguard *w)
+{
+	return fake.process[0];
+}
+
+bool wireguard_has_ended(struct wireguard *w, char *reason)
+{
+	snprintf(reason, WIREGUARD_REASON_MAX, "killed");
+	return fake.ended;
 }
 
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
@@ -102,8 +122,8 @@ static int setup(void **state)
 	memset(&fake, 0, sizeof(fake));
 	memset(peers, 0, sizeof(peers));
 	memset(outbounds, 0, sizeof(outbounds));
-	fake.fail_at = -1;
-	timer_wheel_init(&loop.timers, 1000);
+	fake.fail_at = fake.process[0] = fake.process[1] = -1;
+	assert_int_equal(loop_init(&loop), 0);
 	peers[0] = (struct config_peer){ .address = "peer.example", .port = 51820 };
 	outbounds[0] = (struct config_outbound){ .type = OUTBOUND_DIRECT, .tag = "direct" };
 	outbounds[1] = (struct config_outbound){
@@ -123,6 +143,11 @@ static int teardown(void **state)
 	tunnels_free(tunnels);
 	assert_true(timer_wheel_empty(&loop.timers));
 	assert_null(fake.ask);
+	assert_int_equal(loop.io_count, 0);
+	loop_deinit(&loop);
+	for (size_t i = 0; i < 2; i++)
+		if (fake.process[i] >= 0)
+			close(fake.process[i]);
 	return 0;
 }
 
@@ -192,7 +217,7 @@ static void test_address(void **state)
 	assert_int_equal(fake.made, 1);
 	assert_int_equal(fake.mark, 1514);
 	assert_int_equal(fake.asks, 0);
-	assert_endpoint("192.0.2.1:51820");
+	assert_int_equal(fake.sets, 0); /* wireguard_new() does it */
 	tunnels_free(tunnels);
 	tunnels = NULL;
 	assert_int_equal(fake.removed, 1);
@@ -266,7 +291,6 @@ static void test_strategies(void **state)
 		      { STRATEGY_IPV6_ONLY, 1, { DNS_AAAA } } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		setup(state);
 		outbounds[1].domain_resolver.strategy = (int)cases[i].strategy;
 		make();
 		for (unsigned j = 0; j < cases[i].count; j++) {
@@ -282,6 +306,8 @@ static void test_strategies(void **state)
 		assert_endpoint("[2001:db8::1]:51820");
 		tunnels_free(tunnels);
 		tunnels = NULL;
+		teardown(state);
+		setup(state);
 	}
 }
 
@@ -326,14 +352,126 @@ static void test_failure_leaves_nothing(void **state)
 	assert_null(tunnels);
 	assert_int_equal(fake.removed, 1);
 	assert_int_equal(fake.asks, 0);
+}
 
-	fake.fail_at = -1;
-	fake.made = fake.removed = 0;
+/* Processes ------------------------------------------------------------------------------------------ */
+
+/* The process of the interface ends, the loop hears of it. */
+static void die(void)
+{
+	unsigned removed = fake.removed;
+	char byte;
+
+	assert_int_equal(write(fake.process[1], "x", 1), 1);
+	assert_int_equal(loop_run_once(&loop, 0), 0);
+	assert_int_equal(fake.removed, removed); /* not over yet */
+	assert_int_equal(loop.io_count, 1);
+	fake.ended = true;
+	assert_int_equal(write(fake.process[1], "x", 1), 1);
+	assert_int_equal(loop_run_once(&loop, 0), 0);
+	assert_int_equal(fake.removed, removed + 1);
+	assert_int_equal(loop.io_count, 0);
+	assert_int_equal(read(fake.process[0], &byte, 1), 1);
+	assert_int_equal(read(fake.process[0], &byte, 1), 1);
+}
+
+static void make_with_process(void)
+{
+	assert_int_equal(pipe(fake.process), 0);
+	make();
+	assert_int_equal(loop.io_count, 1);
+}
+
+/* Nothing is made for @ms - 1, something is then. */
+static void assert_made_after(uint64_t ms)
+{
+	unsigned made = fake.made;
+	uint64_t now = loop.timers.now_ms;
+
+	timer_wheel_advance(&loop.timers, now + ms - 1);
+	assert_int_equal(fake.made, made);
+	timer_wheel_advance(&loop.timers, now + ms + 1);
+	assert_int_equal(fake.made, made + 1);
+}
+
+static void advance(uint64_t ms)
+{
+	timer_wheel_advance(&loop.timers, loop.timers.now_ms + ms);
+}
+
+static void test_made_again(void **state)
+{
+	static const uint32_t waits_s[] = { 1, 2, 4, 8 };
+
 	peers[0].address = "192.0.2.1";
-	fake.set_error = -EIO;
-	assert_int_equal(tunnels_new(&tunnels, &loop, &config, NULL, reason), -EIO);
-	assert_string_equal(reason, "outbound tunnel: refused");
-	assert_int_equal(fake.made, fake.removed);
+	make_with_process();
+	for (size_t i = 0; i < ARRAY_SIZE(waits_s); i++) { /* which dies as soon as it is made */
+		die();
+		assert_made_after((uint64_t)waits_s[i] * 1000);
+		assert_int_equal(loop.io_count, 1);
+	}
+	advance(60000);
+	die();
+	assert_made_after(1000);
+	advance(59000);
+	die();
+	assert_made_after(2000);
+	assert_int_equal(fake.sets, 0);
+	assert_int_equal(fake.asks, 0);
+}
+
+static void test_cannot_be_made_again(void **state)
+{
+	static const uint32_t waits_s[] = { 1, 2, 4, 8, 16, 32, 60, 60 };
+
+	make_with_process();
+	succeed(1, "192.0.2.1", NULL); /* asked for again after 60 s */
+	fake.fail_at = 1;
+	die();
+	for (size_t i = 0; i < ARRAY_SIZE(waits_s); i++) {
+		uint64_t due = loop.timers.now_ms + (uint64_t)waits_s[i] * 1000;
+
+		if (i == ARRAY_SIZE(waits_s) - 1)
+			fake.fail_at = -1;
+		timer_wheel_advance(&loop.timers, due - 1);
+		assert_int_equal(fake.made, 1);
+		timer_wheel_advance(&loop.timers, due + 1);
+		if (fake.ask) { /* where the peer is now; there is nothing to tell it */
+			succeed(1, "192.0.2.2", NULL);
+			assert_int_equal(fake.sets, 1);
+		}
+	}
+	assert_int_equal(fake.made, 2);
+	assert_int_equal(fake.sets, 2);
+	assert_endpoint("192.0.2.2:51820");
+}
+
+static void test_endpoints_are_restored(void **state)
+{
+	make_with_process();
+	succeed(3600, "192.0.2.1", NULL);
+	memset(&fake.endpoint, 0, sizeof(fake.endpoint));
+	die();
+	fake.set_error = 0;
+	assert_made_after(1000);
+	assert_int_equal(fake.sets, 2);
+	assert_endpoint("192.0.2.1:51820"); /* before DNS has answered */
+	advance(1);
+	assert_int_equal(fake.asks, 2);
+	succeed(3600, "192.0.2.1", NULL);
+	assert_int_equal(fake.sets, 2);
+	assert_asks_after(3600000);
+
+	die(); /* while it is asked for */
+	fake.set_error = -EADDRINUSE;
+	assert_made_after(1000);
+	assert_int_equal(fake.cancelled, 2);
+	fake.ask = NULL;
+	advance(1);
+	fake.set_error = 0;
+	succeed(3600, "192.0.2.1", NULL); /* it was refused: not the same as before */
+	assert_int_equal(fake.sets, 4);
+	assert_endpoint("192.0.2.1:51820");
 }
 
 int main(void)
@@ -348,6 +486,9 @@ int main(void)
 		TEST(test_answers_at_once),
 		TEST(test_interface_refuses),
 		TEST(test_failure_leaves_nothing),
+		TEST(test_made_again),
+		TEST(test_cannot_be_made_again),
+		TEST(test_endpoints_are_restored),
 	};
 
 	log_set_level(LOG_ERROR);

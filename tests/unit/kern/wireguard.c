@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/wireguard.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 #include "base/names.h"
 #include "kern/wireguard_backend.h"
+#include "net/sock.h"
 
 #define MARK     0x5eaU
 #define MTU      1380
@@ -40,6 +42,8 @@ static struct config_prefix prefix(const char *text, uint8_t bits)
 	assert_int_equal(addr_parse(text, 0, &prefix.addr), 0);
 	return prefix;
 }
+
+static const char *const addresses[] = { "192.0.2.7", "2001:db8::7", NULL, "peer.example" };
 
 /* @peers peers of @ips allowed IPs each, of both families in turn, no two the same. */
 static struct config_wireguard *make_config(size_t peers, size_t ips)
@@ -61,6 +65,8 @@ static struct config_wireguard *make_config(size_t peers, size_t ips)
 		memset(peer->public_key, (int)i + 1, sizeof(peer->public_key));
 		memset(peer->pre_shared_key, i % 2 ? 0 : 0x77, sizeof(peer->pre_shared_key));
 		peer->keepalive_s = 25 + (uint32_t)i;
+		peer->address = (char *)addresses[i % ARRAY_SIZE(addresses)];
+		peer->port = (uint16_t)(PORT + i);
 		peer->allowed_ips = calloc(ips + 1, sizeof(*peer->allowed_ips));
 		peer->allowed_ip_count = ips;
 		for (size_t j = 0; j < ips; j++) {
@@ -150,6 +156,8 @@ static int check_peer(const struct nlattr *attr, void *data)
 {
 	struct parsed *p = data;
 	const struct config_peer *peer = &p->config->peers[p->peer];
+	struct sockaddr_storage sa;
+	struct addr endpoint;
 
 	if (p->ip == peer->allowed_ip_count && p->pieces) { /* the last one is complete */
 		peer = &p->config->peers[++p->peer];
@@ -170,7 +178,10 @@ static int check_peer(const struct nlattr *attr, void *data)
 		assert_int_equal(mnl_attr_get_u16(p->part[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]),
 				 peer->keepalive_s);
 	}
-	assert_null(p->part[WGPEER_A_ENDPOINT]);
+	if (!p->ip && wireguard_endpoint_of(peer, &endpoint))
+		assert_payload(p->part[WGPEER_A_ENDPOINT], &sa, addr_to_sockaddr(&endpoint, &sa));
+	else
+		assert_null(p->part[WGPEER_A_ENDPOINT]);
 	assert_int_equal(mnl_attr_parse_nested(p->part[WGPEER_A_ALLOWEDIPS], check_ip, p),
 			 MNL_CB_OK);
 	p->pieces++;
@@ -418,8 +429,10 @@ static void test_go_sees(void **state)
 	need_interfaces();
 	config = make_config(3, 2);
 	config->listen_port = PORT;
+	config->peers[1].address = NULL;
 	config->peers[2].keepalive_s = 0;
 	w = make(config);
+	assert_true(wireguard_is_up(w));
 	assert_string_equal(wireguard_backend(w), "wireguard-go");
 	assert_has(get(), "fwmark=1514\n");
 	assert_has(out, "listen_port=51999\n");
@@ -428,19 +441,98 @@ static void test_go_sees(void **state)
 	assert_int_equal(count(out, "preshared_key=7777"), 2);
 	assert_has(out, "allowed_ip=fd98:2:1::/64\n");
 	assert_has(out, "persistent_keepalive_interval=26\n");
-	assert_null(strstr(out, "endpoint="));
+	assert_has(out, "endpoint=192.0.2.7:51999\n");
+	assert_int_equal(count(out, "endpoint="), 1);
 
 	assert_int_equal(addr_parse("192.0.2.9", 5000, &addr), 0);
 	assert_int_equal(wireguard_set_endpoint(w, 1, &addr, reason), 0);
 	assert_has(get(), "endpoint=192.0.2.9:5000\n");
-	assert_int_equal(count(out, "endpoint="), 1);
+	assert_int_equal(count(out, "endpoint="), 2);
 	assert_int_equal(count(out, "allowed_ip="), 6);
 	assert_int_equal(addr_parse("2001:db8::9", 5001, &addr), 0);
 	assert_int_equal(wireguard_set_endpoint(w, 1, &addr, reason), 0);
 	assert_has(get(), "endpoint=[2001:db8::9]:5001\n");
-	assert_int_equal(count(out, "endpoint="), 1);
+	assert_int_equal(count(out, "endpoint="), 2);
 	assert_int_equal(wireguard_set_endpoint(w, 3, &addr, reason), -EINVAL);
 	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static int dial(sa_family_t family, const char *ip)
+{
+	struct sockaddr_storage sa;
+	struct addr to;
+	int r, fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(addr_parse(ip, 80, &to), 0);
+	assert_int_equal(sock_bind_interface(fd, name), 0);
+	r = connect(fd, (struct sockaddr *)&sa, addr_to_sockaddr(&to, &sa)) ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+/* Its only peer has a name: nothing may go out before somebody says where it is. */
+static void test_down_until_endpoint(void **state)
+{
+	char reason[WIREGUARD_REASON_MAX];
+	struct config_wireguard *config;
+	struct wireguard *w;
+	struct addr addr;
+
+	need_interfaces();
+	config = make_config(1, 2);
+	config->listen_port = PORT;
+	config->peers[0].address = "peer.example";
+	config->peers[0].allowed_ips[0] = prefix("0.0.0.0", 0);
+	config->peers[0].allowed_ips[1] = prefix("::", 0);
+	w = make(config);
+	assert_false(wireguard_is_up(w));
+	assert_null(strstr(run("ip -j link show %s", name), "\"UP\""));
+	assert_null(strstr(run("ip -j rule; ip -j -6 rule"), name));
+	assert_int_equal(dial(AF_INET, "198.51.100.1"), -ENETUNREACH);
+	assert_int_equal(dial(AF_INET6, "2001:db8:1::1"), -ENETUNREACH);
+
+	assert_int_equal(addr_parse("192.0.2.9", 5000, &addr), 0);
+	assert_int_equal(wireguard_set_endpoint(w, 0, &addr, reason), 0);
+	assert_true(wireguard_is_up(w));
+	assert_has(run("ip -j link show %s", name), "\"UP\"");
+	assert_int_equal(count(run("ip -j rule; ip -j -6 rule"), name), 2);
+	assert_int_equal(dial(AF_INET, "198.51.100.1"), -EINPROGRESS);
+	assert_int_equal(dial(AF_INET6, "2001:db8:1::1"), -EINPROGRESS);
+	assert_int_equal(wireguard_set_endpoint(w, 0, &addr, reason), 0);
+	assert_int_equal(count(run("ip -j rule; ip -j -6 rule"), name), 2);
+	wireguard_free(w);
+	free_config(config);
+	assert_nothing_left();
+}
+
+static void test_process_ends(void **state)
+{
+	char reason[WIREGUARD_REASON_MAX] = "";
+	struct config_wireguard *config;
+	struct pollfd poll_fd = { .events = POLLIN };
+	struct wireguard *w;
+	struct addr addr;
+
+	need_interfaces();
+	config = make_config(1, 1);
+	w = make(config);
+	poll_fd.fd = wireguard_pidfd(w);
+	assert_true(poll_fd.fd >= 0);
+	assert_int_equal(poll(&poll_fd, 1, 0), 0);
+	assert_false(wireguard_has_ended(w, reason));
+	kill(w->pid, SIGKILL);
+	assert_int_equal(poll(&poll_fd, 1, 3000), 1);
+	assert_true(wireguard_has_ended(w, reason));
+	assert_string_equal(reason, "wireguard-go was ended by signal 9");
+	assert_true(wireguard_has_ended(w, reason));
+	assert_int_equal(addr_parse("192.0.2.9", 5000, &addr), 0);
+	assert_int_equal(wireguard_set_endpoint(w, 0, &addr, reason), -ESRCH);
+	wireguard_free(w);
+	assert_nothing_left();
+	assert_int_equal(fcntl(poll_fd.fd, F_GETFD), -1);
+	wireguard_free(make(config));
 	free_config(config);
 	assert_nothing_left();
 }
@@ -627,6 +719,8 @@ int main(void)
 		cmocka_unit_test(test_endpoint_message),
 		cmocka_unit_test(test_interface),
 		cmocka_unit_test(test_go_sees),
+		cmocka_unit_test(test_down_until_endpoint),
+		cmocka_unit_test(test_process_ends),
 		cmocka_unit_test(test_many_ips),
 		cmocka_unit_test(test_name_is_taken),
 		cmocka_unit_test(test_leftover_rules),
