@@ -135,7 +135,7 @@ static void ask_now(struct tunnel_peer *peer)
 		enum dns_type type = strategies[dns->strategy].types[peer->turn];
 		struct dns_answer answer;
 		int r = resolver_ask(peer->tunnel->tunnels->resolver, &peer->ask, dns->server,
-				     peer->name, type, on_answer, &answer);
+				     peer->name, type, &answer);
 
 		if (!r)
 			return;
@@ -180,6 +180,7 @@ static void add_name(struct tunnel *tunnel, const struct config_peer *config, si
 				      .index = index,
 				      .port = config->port,
 				      .retry_ms = RETRY_FIRST_MS };
+	peer->ask.done = on_answer;
 	timer_init(&peer->timer, on_timer);
 	tunnel->peer_count++;
 }
