@@ -15,6 +15,7 @@ import tempfile
 import time
 
 from daemon import SEAMD, Config
+from dnsserver import DnsServer
 from lab import SERVICE
 from seamtest import Suite
 from streams import MIB, Stream, expect_reset, ping_pong, receive, reset_and_close, send, whole_blocks
@@ -30,8 +31,7 @@ IP = {"v4": "ip", "v6": "ip6"}
 OTHER = {"v4": "v6", "v6": "v4"}
 MARK, PROTECT_MARK = 0x6151, 0x6152
 KICK_SECONDS = 0.3  # how long a connection with a cookie waits for the client's first bytes
-TYPES = {1: "A", 28: "AAAA"}
-FIN, SYN, RST, ACK = 1, 2, 4, 16
+SYN, ACK = 2, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,74 +55,24 @@ def named(family="v4", server="udp", kind=Config, to_name=None, name=NAME, **opt
 
 # What the outside sees --------------------------------------------------------------------------------
 
-@dataclasses.dataclass
-class Question:
-    name: str
-    type: str
-    source: str
-    protocol: str
-    at: float
+class Names(DnsServer):
+    """On the service address, until the case ends; @name has these addresses, others are NXDOMAIN."""
 
-
-class Dns:
-    """A name server on the service address: addresses by name, NXDOMAIN for the rest; it remembers who asked."""
-
-    def __init__(self, env, family, records, delay=0.0, ttl=0, silent=False):
-        self.env, self.records, self.delay, self.ttl, self.silent = env, records, delay, ttl, silent
-        self.asked = []
+    def __init__(self, env, family, addresses, name=NAME, **more):
+        lists = {"A": [address for address in addresses if ":" not in address],
+                 "AAAA": [address for address in addresses if ":" in address]}
         with env.lab.inside("server"):
-            self.udp = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_DGRAM)
-        self.tcp = env.socket("server", family)
-        env.open.append(self.udp)
-        self.udp.bind((SERVICE[family], 53))
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind((SERVICE[family], 53))
-        self.tcp.listen()
-        env.spawn(self.serve_udp)
-        env.spawn(self.serve_tcp)
+            super().__init__(SERVICE[family], zone={name: lists | more})
+        env.open.append(self)
 
-    def serve_udp(self):
-        while True:
-            data, peer = self.udp.recvfrom(4096)
-            if not data:
-                return
-            self.env.spawn(lambda data=data, peer=peer: self.reply(
-                data, peer, "udp", lambda answer: self.udp.sendto(answer, peer)))
-
-    def serve_tcp(self):
-        self.tcp.settimeout(None)
-        while True:
-            conn = self.env.accept(self.tcp)
-            self.env.spawn(self.serve_connection, conn)
-
-    def serve_connection(self, conn):
-        while length := conn.recv(2, socket.MSG_WAITALL):
-            data = conn.recv(struct.unpack("!H", length)[0], socket.MSG_WAITALL)
-            self.reply(data, conn.getpeername(), "tcp",
-                       lambda answer: conn.sendall(struct.pack("!H", len(answer)) + answer))
-
-    def reply(self, data, peer, protocol, put):
-        labels, at = [], 12
-        while data[at]:
-            labels.append(data[at + 1:at + 1 + data[at]].decode())
-            at += 1 + data[at]
-        name, number = ".".join(labels).lower(), struct.unpack_from("!H", data, at + 1)[0]
-        kind = TYPES.get(number, str(number))
-        self.asked.append(Question(name, kind, peer[0], protocol, time.monotonic()))
-        if self.silent:
-            return
-        time.sleep(self.delay)
-        family = socket.AF_INET6 if kind == "AAAA" else socket.AF_INET
-        addresses = [socket.inet_pton(family, address) for address in self.records.get(name, ())
-                     if kind in TYPES.values() and (":" in address) == (kind == "AAAA")]
-        answer = data[:2] + struct.pack("!HHHHH", 0x8180 | (0 if name in self.records else 3), 1, len(addresses), 0, 0)
-        answer += data[12:at + 5]
-        for address in addresses:
-            answer += struct.pack("!HHHIH", 0xc00c, number, 1, self.ttl, len(address)) + address
-        put(answer)
+    def shutdown(self, _):
+        """What is open in an Env has one."""
 
     def types(self):
-        return sorted(question.type for question in self.asked)
+        return sorted(question.type for question in self.questions)
+
+    def sources(self):
+        return {question.sender[0] for question in self.questions}
 
 
 @dataclasses.dataclass
@@ -215,7 +165,7 @@ def sysctl(env, side, **values):
 def by_name(env, family, name=NAME):
     """A flow to @name; the name server, the client, the server's end."""
     env.need_daemon()
-    dns = Dns(env, family, {name: [SERVICE[family]]})
+    dns = Names(env, family, [SERVICE[family]], name)
     client, server = env.pair(family)
     ping_pong(client, server, 3, 100)
     return dns, client, server
@@ -287,7 +237,7 @@ def leaves(env, family, source, interface):
                   udp=f"oifname {interface} meta l4proto udp {to}") as packets:
         dns, _, server = by_name(env, family)
         check(source_of(server) == source, f"the server sees {source_of(server)}")
-        check({question.source for question in dns.asked} == {source}, f"the name server saw {dns.asked}")
+        check(dns.sources() == {source}, f"the name server saw {dns.questions}")
         for name in ("tcp", "udp"):
             check(packets(name) >= 2, f"{packets(name)} {name} packets by {interface}")
         check(not packets("other"), f"{packets('other')} packets by {other}")
@@ -340,7 +290,7 @@ def netns(env, by):
             env.daemon.use(named(family, netns=name if by == "name" else f"/run/netns/{name}"))
             dns, client, server = by_name(env, family)
             check(source_of(server) == source, f"the server sees {source_of(server)}")
-            check({question.source for question in dns.asked} == {source}, f"the name server saw {dns.asked}")
+            check(dns.sources() == {source}, f"the name server saw {dns.questions}")
             env.lab.run("router", "ip", "addr", "add", "10.77.8.1/32", "dev", "lo")
             time.sleep(0.4)
             env.lab.run("router", "ip", "addr", "del", "10.77.8.1/32", "dev", "lo")
@@ -354,7 +304,7 @@ def transparent(env, family, port):
     peer, own = server.getpeername(), client.getsockname()
     check(peer[0] == CLIENT[family] == own[0], f"the server sees {peer[0]}")
     check(not port or peer[1] == own[1], f"the server sees port {peer[1]}, the client has {own[1]}")
-    check({question.source for question in dns.asked} == {WAN0[family]}, f"the name server saw {dns.asked}")
+    check(dns.sources() == {WAN0[family]}, f"the name server saw {dns.questions}")
     same_bytes(env, client, server)
     fails(env, (SERVICE[family], 9), family, "dial-failed", ("Connection refused",))
 
@@ -468,11 +418,11 @@ def reuse_addr(env, family, works):
     with sysctl(env, "router", ip_local_port_range="40020 40020"):
         if works:
             dns, _, _ = by_name(env, family)
-            check(dns.asked, "no question")
+            check(dns.questions, "no question")
         else:
-            dns = Dns(env, family, {NAME: [SERVICE[family]]})
+            dns = Names(env, family, [SERVICE[family]])
             fails(env, env.listen(family).getsockname(), family, "dial-failed", ("server unreachable",))
-            check(not dns.asked, f"the name server was asked: {dns.asked}")
+            check(not dns.questions, f"the name server was asked: {dns.questions}")
 
 
 def udp_fragment(env, allowed):
@@ -485,9 +435,9 @@ def udp_fragment(env, allowed):
             by_name(env, "v4", LONG_NAME)
             check(all(packet.more and not packet.df for packet in capture.packets()), f"sent {capture.seen}")
         else:
-            dns = Dns(env, "v4", {LONG_NAME: [SERVICE["v4"]]})
+            dns = Names(env, "v4", [SERVICE["v4"]], LONG_NAME)
             fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("server unreachable",))
-            check(not dns.asked and not capture.packets(), f"sent {capture.seen}")
+            check(not dns.questions and not capture.packets(), f"sent {capture.seen}")
     finally:
         env.lab.run("router", "ip", "route", "replace", *route)
     if not allowed:
@@ -508,7 +458,7 @@ def black_hole(env):
 
 def many_black_holes(env):
     """Of all addresses together."""
-    Dns(env, "v4", {NAME: [*SERVICE.values(), "10.77.2.2", "10.77.3.2", "fd77:2::2"]})
+    Names(env, "v4", [*SERVICE.values(), "10.77.2.2", "10.77.3.2", "fd77:2::2"])
     with env.lab.nft(server="tcp dport 9 drop"):
         fails(env, (SERVICE["v4"], 9), "v4", "dial-timeout", between=(0.8, 1.2))
 
@@ -587,8 +537,9 @@ def fast_open_data(env, family):
               f"no data in the SYN: {syns[1:]}")
         server.sendall(b"answer")
         check(client.recv(6, socket.MSG_WAITALL) == b"answer", "no answer")
+        flow = env.daemon.flow_of(client)
         told = [attempt["result"] for attempt in connects(env, client)]
-        check(told == ["connected"], f"the trace says {told}")
+        check(told == ["connected"] and flow["up"]["bytes"] == 5, f"{flow['up']['bytes']} bytes, the trace says {told}")
         same_bytes(env, client, server, MIB)
 
 
@@ -679,6 +630,9 @@ def fast_open_gone(env, family):
 
 # Multipath TCP ----------------------------------------------------------------------------------------
 
+MULTI_PATH = Config("auto", enter_after=0, outbound={"tcp_multi_path": True})
+
+
 def multi_path_pair(env, family, able):
     """By MPTCP if the server is @able to."""
     env.need_ctl()
@@ -727,9 +681,6 @@ def same_bytes_open(env, client, server, size=8 * MIB):
                  (send, server, down, whole_blocks, False), (receive, client, down, False))
 
 
-MULTI_PATH = Config("auto", enter_after=0, outbound={"tcp_multi_path": True})
-
-
 # Somewhere else ---------------------------------------------------------------------------------------
 
 CHAIN = Config("copy", outbounds=[{"type": "direct", "tag": "direct", "detour": "middle"},
@@ -748,7 +699,7 @@ def detour_by_name(env, family):
     """The first of the chain knows where to, the last how; questions go the same way."""
     dns, client, server = by_name(env, family)
     check(source_of(server) == WAN1[family], f"the server sees {source_of(server)}")
-    check({question.source for question in dns.asked} == {WAN1[family]}, f"the name server saw {dns.asked}")
+    check(dns.sources() == {WAN1[family]}, f"the name server saw {dns.questions}")
     same_bytes(env, client, server, MIB)
 
 
@@ -791,12 +742,12 @@ def services(env):
 def strategy(env, types, family):
     """Only the questions that matter are asked, at once; the preferred family is taken."""
     env.need_ctl()
-    dns, listeners = Dns(env, "v4", {NAME: SERVICE.values()}, delay=0.2), services(env)
+    dns, listeners = Names(env, "v4", SERVICE.values(), delay=0.2), services(env)
     client = call(env, listeners[family].getsockname()[1])
     server = env.accept(listeners[family])
     check(server.recv(5, socket.MSG_WAITALL) == b"hello", "got something else")
     check(dns.types() == types, f"asked for {dns.types()}")
-    check(all(abs(question.at - dns.asked[0].at) < 0.1 for question in dns.asked), "one question after the other")
+    check(dns.questions[-1].time - dns.questions[0].time < 0.1, "one question after the other")
     attempts = env.daemon.flow_of(client)["attempts"]
     check(sorted(attempt["step"] for attempt in attempts) == types + ["connect"], f"the trace has {attempts}")
     check(connects(env, client)[0]["result"] == "connected", f"the trace has {attempts}")
@@ -805,7 +756,7 @@ def strategy(env, types, family):
 def cache(env, ttl, asks):
     """Asked once, and again when the answer is too old."""
     forget(env)
-    dns, listeners = Dns(env, "v4", {NAME: [SERVICE["v4"]]}, ttl=ttl), services(env)
+    dns, listeners = Names(env, "v4", [SERVICE["v4"]], ttl=ttl), services(env)
     for number in range(4):
         if number == 3:
             time.sleep(1.2)
@@ -817,46 +768,46 @@ def cache(env, ttl, asks):
 
 def by_tcp(env, family):
     dns, _, _ = by_name(env, family)
-    asked = {(question.protocol, question.source) for question in dns.asked}
-    check(asked == {("tcp", WAN1[family])}, f"the name server saw {dns.asked}")
+    check({question.transport for question in dns.questions} == {"tcp"}, f"the name server saw {dns.questions}")
+    check(dns.sources() == {WAN1[family]}, f"the name server saw {dns.questions}")
 
 
 def second_server(env):
     """Of two servers the one that domain_resolver names."""
     env.need_daemon()
-    first, second = (Dns(env, family, {NAME: [SERVICE["v4"]]}) for family in ("v4", "v6"))
+    first, second = (Names(env, family, [SERVICE["v4"]]) for family in ("v4", "v6"))
     listeners = services(env)
     call(env, listeners["v4"].getsockname()[1])
     env.accept(listeners["v4"])
-    check(second.asked and not first.asked, f"the first saw {first.asked}, the second {second.asked}")
+    check(second.questions and not first.questions, f"the first saw {first.questions}, the second {second.questions}")
 
 
 def no_name(env):
     forget(env)
-    Dns(env, "v4", {"other.test": [SERVICE["v4"]]})
+    Names(env, "v4", [SERVICE["v4"]], "other.test")
     fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("NXDOMAIN",), between=(0, 1))
 
 
 def no_address(env):
     """The name is there, but it has no address."""
     forget(env)
-    Dns(env, "v4", {NAME: []})
+    Names(env, "v4", [])
     fails(env, (SERVICE["v4"], 9), "v4", "dial-failed", ("no such record",), between=(0, 1))
 
 
 def silent_server(env):
     env.need_daemon()
-    dns = Dns(env, "v4", {}, silent=True)
+    dns = Names(env, "v4", [], silent=True)
     fails(env, (SERVICE["v4"], 9), "v4", "dial-timeout", between=(0.8, 1.2))
-    check(dns.asked, "no question")
+    check(dns.questions, "no question")
 
 
 def client_gone(env):
     """Who gives up while the name is looked up leaves nothing behind."""
     forget(env)
-    dns = Dns(env, "v4", {}, silent=True)
+    dns = Names(env, "v4", [], silent=True)
     client = env.connect((SERVICE["v4"], 9))
-    wait_for(lambda: dns.asked, "no question")
+    wait_for(lambda: dns.questions, "no question")
     client.close()
     env.daemon.wait_idle(0.5)
 
@@ -912,8 +863,8 @@ def cases_of_connections(suite, family, path):
               Config("copy", route={"auto_detect_interface": True}), family=family)
     for func in (fast_open_data, fast_open_silent, fast_open_refused, fast_open_gone, fast_open_much,
                  fast_open_dropped):
-        suite.add(f"options/{func.__name__.replace('_', '-')}/{family}", func, direct(tcp_fast_open=True),
-                  family=family)
+        suite.add(f"options/{func.__name__.replace('_', '-')}/{family}", func,
+                  Config("auto", enter_after=0, outbound={"tcp_fast_open": True}), family=family)
     for timeout in ("connect_timeout", "dial_timeout"):
         suite.add(f"options/fast-open-black-hole/{family}/{timeout}", fast_open_black_hole,
                   direct(tcp_fast_open=True, **{timeout: "1s"}), family=family)

@@ -10,13 +10,15 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 from daemon import SEAMD, Config
+from dnsserver import DnsServer
 from lab import SERVICE
 from seamtest import Suite
 from streams import MIB, Stream, receive, send, whole_blocks
@@ -122,15 +124,12 @@ class Interface:
         return cls.made[name]
 
 
-def far_end(env):
-    if LACKING:
-        raise Skip(f"no {LACKING[0]}")
-    env.need_daemon()
+def make_far_end(lab):
     settings = [f"listen_port={PORT}"]
     for number, name in ((1, MADE), (2, THERE)):
         settings += [f"public_key={hexadecimal(KEYS[name][1])}"]
         settings += [f"allowed_ip={INNER[family][number]}/{BITS[family]}" for family in INNER]
-    return Interface.once(env.lab, "server", FAR, [f"{INNER['v4'][0]}/24", f"{INNER['v6'][0]}/64"], settings)
+    Interface.once(lab, "server", FAR, [f"{INNER['v4'][0]}/24", f"{INNER['v6'][0]}/64"], settings)
 
 
 def far_view(key):
@@ -155,6 +154,16 @@ def pair(env, family, ours=1, seconds=20.0):
     return client, server
 
 
+def first_pair(env, family, limit):
+    """A lost handshake would take 5 s until the next one (REKEY_TIMEOUT)."""
+    started = time.monotonic()
+    ends = pair(env, family)
+    seconds = time.monotonic() - started
+    env.note(f"connected after {seconds:.2f} s")
+    check(seconds < limit, f"connected after {seconds:.1f} s, not within {limit} s")
+    return ends
+
+
 def exchange(env, client, server, size=8 * MIB):
     """Both ways at once; the flow's method is looked at before the end."""
     up, down = Stream(11, size), Stream(12, size)
@@ -172,15 +181,13 @@ def exchange(env, client, server, size=8 * MIB):
 
 
 def stream(env, family):
-    far_end(env)
-    exchange(env, *pair(env, family))
+    exchange(env, *first_pair(env, family, 1.5))
     got = int(far_view(KEYS[MADE][1]).get("rx_bytes", 0))
     check(got > 8 * MIB, f"the far end received {got} bytes by the tunnel")
 
 
 def routing(env, family):
     """Only who is bound to the interface finds its routes; the kernel's main table knows nothing of it."""
-    far_end(env)
     ip, far = ["ip", "-6" if family == "v6" else "-4"], INNER[family][0]
     rules = env.lab.run("router", *ip, "rule")
     check(len(re.findall(rf"^540:.*\boif {MADE}\b", rules, re.M)) == 1, f"rules are {rules}")
@@ -204,65 +211,81 @@ def counters(env):
 
 
 def mark(env):
-    far_end(env)
     with counters(env) as count:
         exchange(env, *pair(env, "v4"), MIB)
         marked, plain = count()
     check(marked > 0 and plain == 0, f"{marked} packets are marked, {plain} are not")
 
 
-class Names:
-    """A DNS server of one name in the server's namespace; other questions get NXDOMAIN."""
+def said(env, text):
+    """How many lines of the log hold it."""
+    return sum(text in line for line in env.daemon.log_lines())
 
-    def __init__(self, env, name, addresses):
-        self.name, self.addresses, self.asked = name, addresses, []
-        with env.lab.inside("server"):
-            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((SERVICE["v4"], 53))
-        env.open.append(self.sock)
-        env.spawn(self.serve)
 
-    def serve(self):
-        """Until the socket is shut down, which wakes recvfrom() with nothing or an error."""
-        with contextlib.suppress(OSError):
-            while True:
-                query, peer = self.sock.recvfrom(2048)
-                if len(query) < 17:
-                    return
-                self.sock.sendto(self.answer(query), peer)
+def fails_at_once(env, family):
+    client, started = env.socket("client", family), time.monotonic()
+    try:
+        client.connect((INNER[family][0], 9))
+        answer = client.recv(1)
+    except ConnectionResetError:
+        answer = None
+    seconds = time.monotonic() - started
+    check(answer is None, f"no reset but {answer!r}")
+    check(seconds < 1, f"the dial failed after {seconds:.1f} s")
 
-    def answer(self, query):
-        labels, at = [], 12
-        while query[at]:
-            labels.append(query[at + 1:at + 1 + query[at]].decode())
-            at += 1 + query[at]
-        kind, question = struct.unpack_from(">H", query, at + 1)[0], query[12:at + 5]
-        known = ".".join(labels).lower() == self.name
-        self.asked.append((".".join(labels), kind))
-        family = {1: socket.AF_INET, 28: socket.AF_INET6}.get(kind)
-        texts = [text for text in self.addresses if (":" in text) == (family == socket.AF_INET6)] if known and family \
-            else []
-        records = b"".join(struct.pack(">HHHIH", 0xc00c, kind, 1, 60, len(data)) + data
-                           for data in (socket.inet_pton(family, text) for text in texts))
-        flags = 0x8580 if known else 0x8583
-        return query[:2] + struct.pack(">HHHHH", flags, 1, len(texts), 0, 0) + question + records
+
+def resolve_peer(env):
+    """seamd starts before the DNS server and goes on asking; the interface is down until there is an answer."""
+    where = f"peer {PEER_NAME} is at {SERVICE['v4']}:{PORT}"
+    if said(env, where):
+        return
+    for family in INNER:
+        fails_at_once(env, family)
+    check("DOWN" in env.lab.run("router", "ip", "-brief", "link", "show", MADE), "the interface is up")
+    with env.lab.inside("server"):
+        names = DnsServer(SERVICE["v4"], zone={PEER_NAME: {"A": [SERVICE["v4"]]}})
+    with names:
+        wait_for(lambda: said(env, where), lambda: f"no endpoint; asked were {names.questions}", 40)
+        check(names.asked(PEER_NAME, "A"), f"asked were {names.questions}")
 
 
 def by_name(env, family):
-    """seamd starts before the DNS server and goes on asking."""
-    far_end(env)
-    said = f"peer {PEER_NAME} is at {SERVICE['v4']}:{PORT}"
-    if not any(said in line for line in env.daemon.log_lines()):
-        names = Names(env, PEER_NAME, [SERVICE["v4"]])
-        wait_for(lambda: any(said in line for line in env.daemon.log_lines()),
-                 lambda: f"no endpoint; asked were {names.asked}", 40, 0.1)
-        check((PEER_NAME, 1) in names.asked, f"asked were {names.asked}")
-    exchange(env, *pair(env, family), MIB)
+    resolve_peer(env)
+    exchange(env, *first_pair(env, family, 2), MIB)
+
+
+def kill_processes(_):
+    for pid in processes():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def delete_link(env):
+    env.lab.run("router", "ip", "link", "del", MADE)
+
+
+def reborn(env, end=kill_processes, by_name=False):
+    """wireguard-go ends: seamd makes the interface again, with the endpoint; there is no DNS server any more."""
+    if by_name:
+        resolve_peer(env)
+    pair(env, "v4")
+    if not processes():
+        raise Skip("the kernel has WireGuard, there is no process")
+    gone, made = f"interface {MADE} is gone: ", f"interface {MADE}, by "
+    before, started = [said(env, text) for text in (gone, made)], time.monotonic()
+    end(env)
+    wait_for(lambda: said(env, made) > before[1], "not made again")
+    client, server = pair(env, "v4")
+    seconds = time.monotonic() - started
+    env.note(f"connected {seconds:.2f} s after its end")
+    check(seconds < 3, f"it took {seconds:.1f} s")
+    exchange(env, client, server, MIB)
+    check(said(env, gone) == before[0] + 1, "its end is not in the log once")
+    for family in INNER:
+        routing(env, family)
 
 
 def is_there(env, family):
     """Only `name`: seamd uses the interface with what routes it has, and leaves it when it stops."""
-    far_end(env)
     settings = [f"fwmark={MARK}", f"public_key={hexadecimal(KEYS[FAR][1])}", f"endpoint={SERVICE['v4']}:{PORT}",
                 *(f"allowed_ip={prefix}" for prefix in ALL)]
     Interface.once(env.lab, "router", THERE, [f"{INNER['v4'][2]}/24", f"{INNER['v6'][2]}/64"], settings)
@@ -272,7 +295,6 @@ def is_there(env, family):
 
 def is_there_still(env):
     """After a stop; the interface and its process are not seamd's."""
-    far_end(env)
     env.daemon.stop()
     if THERE in Interface.made:
         env.lab.run("router", "ip", "link", "show", THERE)
@@ -298,17 +320,15 @@ def leftovers(env):
 
 
 def stop(env):
-    far_end(env)
     check("the interface" in leftovers(env) and "a rule" in leftovers(env), f"there are only {leftovers(env)}")
-    client, _ = pair(env, "v4")
-    client.close()
+    for end in pair(env, "v4"):
+        end.close()
     env.daemon.stop()
     check(not leftovers(env), f"left behind: {leftovers(env)}")
 
 
 def killed(env):
     """wireguard-go does not survive its daemon; what does is cleared by the next start."""
-    far_end(env)
     if not processes():
         raise Skip("the kernel's own WireGuard survives, it has to be removed by hand")
     config = env.daemon.config
@@ -322,7 +342,6 @@ def killed(env):
 
 def name_is_taken(env):
     """The interface is somebody's: seamd says so, does not start, and does not touch it."""
-    far_end(env)
     env.daemon.stop()
     before = env.lab.run("router", "ip", "-d", "addr", "show", "lan0")
     with tempfile.TemporaryDirectory(prefix="seamtest-") as folder:
@@ -337,14 +356,24 @@ def name_is_taken(env):
 
 def secrets(env):
     """No key in the log."""
-    far_end(env)
     text = "\n".join(env.daemon.log_lines())
     for key in (KEYS[MADE][0], hexadecimal(KEYS[MADE][0])):
         check(key not in text, "the private key is in the log")
 
 
+class TunnelSuite(Suite):
+    """The far end is there before the daemon: a handshake with nobody would hold back the next one."""
+
+    def one(self, case, lab, daemon):
+        if LACKING or not daemon.present:
+            print(f"skip {case.name}: no {LACKING[0] if LACKING else 'daemon'}", flush=True)
+            return
+        make_far_end(lab)
+        super().one(case, lab, daemon)
+
+
 def main():
-    suite = Suite()
+    suite = TunnelSuite()
     for name, config in (("v4-endpoint", BY_V4), ("v6-endpoint", BY_V6)):
         for family in INNER:
             suite.add(f"wireguard/{name}/{family}/stream", stream, config, 60, family=family)
@@ -353,11 +382,14 @@ def main():
     suite.add("wireguard/mark", mark, BY_V4, 60)
     suite.add("wireguard/secrets", secrets, BY_V4)
     suite.add("wireguard/killed", killed, BY_V4, 60)
+    suite.add("wireguard/reborn/killed", reborn, BY_V4, 60)
+    suite.add("wireguard/reborn/deleted", reborn, BY_V4, 60, end=delete_link)
     suite.add("wireguard/stop", stop, BY_V4)
     suite.add("wireguard/name-is-taken", name_is_taken, BY_V4)
     for family in INNER:
         suite.add(f"wireguard/by-name/{family}", by_name, BY_NAME, 90, family=family)
         suite.add(f"wireguard/is-there/{family}", is_there, IS_THERE, 60, family=family)
+    suite.add("wireguard/reborn/by-name", reborn, BY_NAME, 90, by_name=True)
     suite.add("wireguard/is-there/still", is_there_still, IS_THERE)
     return suite.run()
 

@@ -135,7 +135,7 @@ static void ask_now(struct tunnel_peer *peer)
 		enum dns_type type = strategies[dns->strategy].types[peer->turn];
 		struct dns_answer answer;
 		int r = resolver_ask(peer->tunnel->tunnels->resolver, &peer->ask, dns->server,
-				     peer->name, type, on_answer, &answer);
+				     peer->name, type, &answer);
 
 		if (!r)
 			return;
@@ -180,6 +180,7 @@ static void add_name(struct tunnel *tunnel, const struct config_peer *config, si
 				      .index = index,
 				      .port = config->port,
 				      .retry_ms = RETRY_FIRST_MS };
+	peer->ask.done = on_answer;
 	timer_init(&peer->timer, on_timer);
 	tunnel->peer_count++;
 }
@@ -221,6 +222,15 @@ static void on_process(struct loop_io *io)
 	remake_later(tunnel);
 }
 
+static void say_made(const struct tunnel *tunnel)
+{
+	const struct config_outbound *config = tunnel->config;
+
+	log_info("tunnels", "outbound %s: interface %s, by %s%s", config->tag,
+		 config->wireguard.name, wireguard_backend(tunnel->wireguard),
+		 wireguard_is_up(tunnel->wireguard) ? "" : ", down until a peer has an address");
+}
+
 static int make_interface(struct tunnel *tunnel, char *reason)
 {
 	const struct config_outbound *config = tunnel->config;
@@ -240,9 +250,6 @@ static int make_interface(struct tunnel *tunnel, char *reason)
 	}
 	if (fd >= 0)
 		loop_io_want(&tunnel->process, EPOLLIN);
-	log_info("tunnels", "outbound %s: interface %s, by %s%s", config->tag,
-		 config->wireguard.name, wireguard_backend(tunnel->wireguard),
-		 wireguard_is_up(tunnel->wireguard) ? "" : ", down until a peer has an address");
 	return 0;
 }
 
@@ -274,10 +281,13 @@ static void on_remake(struct timer *timer)
 	}
 	for (size_t i = 0; i < tunnel->peer_count; i++)
 		restore_endpoint(&tunnel->peers[i]);
+	say_made(tunnel);
 }
 
 static int make(struct tunnel *tunnel, char *reason)
 {
+	int r;
+
 	tunnel->process = (struct loop_io)LOOP_IO_NULL;
 	tunnel->remake_ms = RETRY_FIRST_MS;
 	timer_init(&tunnel->timer, on_remake);
@@ -287,7 +297,10 @@ static int make(struct tunnel *tunnel, char *reason)
 		return -ENOMEM;
 	}
 	add_peers(tunnel);
-	return make_interface(tunnel, reason);
+	r = make_interface(tunnel, reason);
+	if (!r)
+		say_made(tunnel);
+	return r;
 }
 
 static bool is_ours(const struct config_outbound *config)

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 
 static const struct dialer *first_with_work(const struct dialer *dialer,
-					    const struct target *target)
+					    const struct dial_request *request)
 {
 	const struct dialer *below;
 
-	while (dialer->ops->skip && (below = dialer->ops->skip(dialer, target)) != dialer)
+	while (dialer->ops->skip && (below = dialer->ops->skip(dialer, request)) != dialer)
 		dialer = below;
 	return dialer;
 }
@@ -18,7 +18,7 @@ int dial_start(struct dial **ret, const struct dialer *dialer, const struct dial
 	struct dial *dial;
 	int r;
 
-	dialer = first_with_work(dialer, &request->target);
+	dialer = first_with_work(dialer, request);
 	dial = calloc(1, dialer->ops->dial_size);
 	*ret_call = "malloc";
 	if (!dial)

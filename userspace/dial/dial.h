@@ -30,6 +30,8 @@ struct dial_env {
 struct target {
 	struct addr addr;   /* AF_UNSPEC: @domain at addr.port */
 	const char *domain; /* lives as long as the dial; NULL: @addr */
+	const struct addr *resolved; /* of @domain, also as long; NULL: not known yet */
+	size_t resolved_count;
 };
 
 /* What a tunnel still owes: bytes that leave before the client's first, best in one write with them, and an
@@ -53,6 +55,8 @@ struct dial_result {
 };
 
 struct dial;
+struct dial_request;
+struct strategy;
 typedef void dial_done_fn(void *owner, const struct dial_result *result);
 
 struct dialer {
@@ -66,8 +70,8 @@ struct dialer_ops {
 	int (*start)(struct dial *dial);
 	/* Drops whatever start() took; with @reset by RST, for a connection that may just have been made. */
 	void (*cancel)(struct dial *dial, bool reset);
-	/* The dialer below if this one has nothing to do for @target, else itself. NULL: always itself. */
-	const struct dialer *(*skip)(const struct dialer *self, const struct target *target);
+	/* The dialer below if this one has nothing to do for @request, else itself. NULL: always itself. */
+	const struct dialer *(*skip)(const struct dialer *self, const struct dial_request *request);
 	void (*free)(struct dialer *self);
 };
 
@@ -80,6 +84,8 @@ struct dial_request {
 	/* Leave by it; NULL: by the dialer's own or by the routes. Not kept. */
 	const struct netif *interface;
 	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */
+	const struct strategy *strategy; /* instead of the outbound's; NULL: its own */
+	uint32_t fallback_delay_ms;      /* instead of the outbound's; 0: its own */
 	struct trace *trace; /* what was tried; NULL: nobody asks */
 	dial_done_fn *done;
 	void *owner; /* for @done */

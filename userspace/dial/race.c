@@ -205,10 +205,10 @@ static void ask(struct race_dial *r, enum dns_type type)
 	struct dns_answer answer;
 	int n;
 
-	*q = (struct race_question){ .race = r, .type = type };
+	*q = (struct race_question){ .race = r, .type = type, .ask.done = on_answer };
 	q->trace = trace_begin(request->trace, trace_steps[type], &request->target.addr, "", now);
 	n = resolver_ask(request->env->resolver, &q->ask, dialer_of(r)->server,
-			 request->target.domain, type, on_answer, &answer);
+			 request->target.domain, type, &answer);
 	if (n > 0) {
 		take_answer(q, &answer);
 	} else if (n < 0) {
@@ -243,9 +243,9 @@ static int race_start(struct dial *dial)
 	return run(r);
 }
 
-static const struct dialer *race_skip(const struct dialer *self, const struct target *target)
+static const struct dialer *race_skip(const struct dialer *self, const struct dial_request *request)
 {
-	return target->domain ? self : container_of(self, struct race_dialer, base)->via;
+	return request->target.domain ? self : container_of(self, struct race_dialer, base)->via;
 }
 
 static void race_free(struct dialer *self)

@@ -184,15 +184,13 @@ static void answer_localhost(enum dns_type type, struct dns_answer *ret)
 		ret->addrs[0] = (struct addr){ .family = AF_INET6, .v6 = IN6ADDR_LOOPBACK_INIT };
 }
 
-/* NOLINTNEXTLINE(readability-function-size): the contract's seven */
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
-		 enum dns_type type, dns_done_fn *done, struct dns_answer *ret_now)
+		 enum dns_type type, struct dns_answer *ret_now)
 {
 	struct dns_question *question;
 	struct dns_key key;
 
 	assert(server < resolver->server_count);
-	ask->done = done;
 	list_init(&ask->link);
 	if (dns_key_init(&key, resolver->seed, server, name, type) < 0) {
 		*ret_now = (struct dns_answer){ .status = DNS_BAD_NAME };

@@ -53,14 +53,14 @@ typedef void dns_done_fn(struct dns_ask *ask, const struct dns_answer *answer);
 
 /* Embedded in who asks; it is free again when @done runs. */
 struct dns_ask {
-	struct list link; /* of those who wait for the same answer */
-	dns_done_fn *done;
+	struct list link;  /* of those who wait for the same answer */
+	dns_done_fn *done; /* set by who asks */
 };
 
 /* 1: *@ret_now is the answer, @ask->done will not run; 0: @ask->done runs once, later; -errno: neither.
  * @name is copied, case does not matter. */
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
-		 enum dns_type type, dns_done_fn *done, struct dns_answer *ret_now);
+		 enum dns_type type, struct dns_answer *ret_now);
 /* @ask->done will not run. The question goes on for the cache. Not asked is fine, zeroed as well. */
 void resolver_cancel(struct dns_ask *ask);
 

@@ -15,8 +15,9 @@ struct wireguard;
  * which call and what to do. An interface of this name that was there is left alone: -EEXIST.
  *
  * Endpoints that are IP addresses are set. While there is none, and no peer without an address (it calls
- * us), the interface is down: a packet without a way would start a handshake that fails, and hold back the
- * next one for 5 s. A dial through it fails at once: connect() says ENETUNREACH. */
+ * us), the interface is down: a packet, also one of MLD or a keepalive, would start a handshake that has
+ * nowhere to go, and hold back the next one for 5 s. A dial through it fails at once: connect() says
+ * ENETUNREACH. */
 int wireguard_new(struct wireguard **ret, const struct config_wireguard *config, uint32_t mark,
 		  char *reason);
 /* The first one brings the interface up. On -errno, call it again later. */

@@ -89,14 +89,13 @@ bool wireguard_has_ended(struct wireguard *w, char *reason)
 }
 
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
-		 enum dns_type type, dns_done_fn *done, struct dns_answer *ret_now)
+		 enum dns_type type, struct dns_answer *ret_now)
 {
 	assert_null(fake.ask);
 	fake.asks++;
 	fake.server = server;
 	fake.type = type;
 	snprintf(fake.name, sizeof(fake.name), "%s", name);
-	ask->done = done;
 	if (fake.ask_result == 1)
 		*ret_now = fake.answer;
 	else if (!fake.ask_result)
@@ -429,13 +428,13 @@ static void test_cannot_be_made_again(void **state)
 	fake.fail_at = 1;
 	die();
 	for (size_t i = 0; i < ARRAY_SIZE(waits_s); i++) {
-		uint64_t now = loop.timers.now_ms;
+		uint64_t due = loop.timers.now_ms + (uint64_t)waits_s[i] * 1000;
 
 		if (i == ARRAY_SIZE(waits_s) - 1)
 			fake.fail_at = -1;
-		timer_wheel_advance(&loop.timers, now + waits_s[i] * 1000 - 1);
+		timer_wheel_advance(&loop.timers, due - 1);
 		assert_int_equal(fake.made, 1);
-		timer_wheel_advance(&loop.timers, now + waits_s[i] * 1000 + 1);
+		timer_wheel_advance(&loop.timers, due + 1);
 		if (fake.ask) { /* where the peer is now; there is nothing to tell it */
 			succeed(1, "192.0.2.2", NULL);
 			assert_int_equal(fake.sets, 1);

@@ -77,7 +77,7 @@ static inline void on_fake_answer(struct timer *timer)
 }
 
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
-		 enum dns_type type, dns_done_fn *done, struct dns_answer *ret_now)
+		 enum dns_type type, struct dns_answer *ret_now)
 {
 	const struct fake_answer *script = &resolver->script[type];
 	struct fake_question *question;
@@ -97,7 +97,6 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 	*question = (struct fake_question){ .resolver = resolver,
 					    .ask = ask,
 					    .answer = fake_answer(resolver, type) };
-	ask->done = done;
 	list_init(&question->link);
 	list_append(&fake_questions, &question->link);
 	timer_init(&question->timer, on_fake_answer);

@@ -147,8 +147,9 @@ static int ask(struct kit *kit, struct asked *asked, size_t server, const char *
 	int r;
 
 	asked->kit = kit;
+	asked->ask.done = on_done;
 	kit->asking = true;
-	r = resolver_ask(kit->resolver, &asked->ask, server, name, type, on_done, &asked->answer);
+	r = resolver_ask(kit->resolver, &asked->ask, server, name, type, &asked->answer);
 	kit->asking = before;
 	return r;
 }
