@@ -122,15 +122,17 @@ static int build_direct(struct chain *chain, const struct config_outbound *outbo
 	return r;
 }
 
-/* Without a strategy the routes alone decide, and the layer is left out. */
+/* Rules may bring a strategy; sockets that are bound have none. */
 static int build_interfaces(struct chain *chain, const struct config_outbound *outbound)
 {
-	if (!outbound->has_network_strategy)
+	if (outbound->type != OUTBOUND_DIRECT || outbound->bind_interface || outbound->netns ||
+	    outbound->bind4.family || outbound->bind6.family || outbound->tcp_fast_open)
 		return 0;
 	chain->interfaces = interfaces_dialer_new();
 	if (!chain->interfaces)
 		return -ENOMEM;
 	chain->interfaces->via = &chain->direct->base;
+	chain->interfaces->always = outbound->has_network_strategy;
 	chain->interfaces->strategy =
 		(struct strategy){ .kind = outbound->network_strategy,
 				   .types = outbound->network_types,

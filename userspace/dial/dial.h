@@ -28,8 +28,8 @@ struct dial_env {
 };
 
 struct target {
-	struct addr addr;   /* AF_UNSPEC: @domain at addr.port */
-	const char *domain; /* lives as long as the dial; NULL: @addr */
+	struct addr addr;            /* AF_UNSPEC: @domain at addr.port */
+	const char *domain;          /* lives as long as the dial; NULL: @addr */
 	const struct addr *resolved; /* of @domain, also as long; NULL: not known yet */
 	size_t resolved_count;
 };
@@ -86,7 +86,7 @@ struct dial_request {
 	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */
 	const struct strategy *strategy; /* instead of the outbound's; NULL: its own */
 	uint32_t fallback_delay_ms;      /* instead of the outbound's; 0: its own */
-	struct trace *trace; /* what was tried; NULL: nobody asks */
+	struct trace *trace;             /* what was tried; NULL: nobody asks */
 	dial_done_fn *done;
 	void *owner; /* for @done */
 };

@@ -151,6 +151,7 @@ static void make_plan(struct interfaces_dial *d)
 {
 	const struct dial_request *request = &d->base.request;
 	const struct interfaces_dialer *self = dialer_of(&d->base);
+	const struct strategy *strategy = request->strategy ? request->strategy : &self->strategy;
 	const struct route_question question = { .destination = request->target.addr,
 						 .mark = self->routing_mark };
 
@@ -160,11 +161,10 @@ static void make_plan(struct interfaces_dial *d)
 						  .count = 1 };
 		return;
 	}
-	if (strategy_needs_default(&self->strategy) &&
+	if (strategy_needs_default(strategy) &&
 	    route_ask(request->env->routes, &question, &d->route))
 		d->route = 0;
-	strategy_plan(&self->strategy, request->env->interfaces, d->route, reaches, &d->base,
-		      &d->plan);
+	strategy_plan(strategy, request->env->interfaces, d->route, reaches, &d->base, &d->plan);
 }
 
 /* Another worker's clock may be a turn of the loop ahead of ours. */
@@ -192,13 +192,23 @@ static int interfaces_start(struct dial *dial)
 		return d->err;
 	if (d->begun < d->plan.count)
 		timer_start(&d->delay, &dial->request.env->loop->timers,
-			    dialer_of(dial)->fallback_delay_ms);
+			    dial->request.fallback_delay_ms ? dial->request.fallback_delay_ms
+							    : dialer_of(dial)->fallback_delay_ms);
 	return 0;
 }
 
 static void interfaces_cancel(struct dial *dial, bool reset)
 {
 	cancel_attempts(container_of(dial, struct interfaces_dial, base), reset);
+}
+
+static const struct dialer *interfaces_skip(const struct dialer *dialer,
+					    const struct dial_request *request)
+{
+	const struct interfaces_dialer *self = container_of(dialer, const struct interfaces_dialer,
+							    base);
+
+	return self->always || request->strategy ? dialer : self->via;
 }
 
 struct whole {
@@ -227,5 +237,6 @@ const struct dialer_ops dial_interfaces_ops = {
 	.dial_size = sizeof(struct interfaces_dial),
 	.start = interfaces_start,
 	.cancel = interfaces_cancel,
+	.skip = interfaces_skip,
 	.free = interfaces_free,
 };

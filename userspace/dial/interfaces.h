@@ -16,6 +16,7 @@ struct interfaces_memory {
 struct interfaces_dialer {
 	struct dialer base;
 	const struct dialer *via; /* borrowed; dials with request.interface set */
+	bool always; /* false: only dials that bring a strategy of their own; others skip it */
 	struct strategy strategy;
 	uint32_t fallback_delay_ms;       /* how long the primaries are ahead */
 	uint32_t routing_mark;            /* for the routes */

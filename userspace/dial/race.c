@@ -219,6 +219,22 @@ static void ask(struct race_dial *r, enum dns_type type)
 	}
 }
 
+/* Who routed it has asked already. */
+static void take_resolved(struct race_dial *r, enum dns_type type)
+{
+	const struct target *target = &r->base.request.target;
+	sa_family_t family = type == DNS_A ? AF_INET : AF_INET6;
+	struct addr addrs[DNS_ADDRS_MAX];
+	unsigned count = 0;
+
+	for (size_t i = 0; i < target->resolved_count && count < DNS_ADDRS_MAX; i++)
+		if (target->resolved[i].family == family)
+			addrs[count++] = target->resolved[i];
+	r->questions[type] =
+		(struct race_question){ .race = r, .type = type, .err = count ? 0 : -ENOENT };
+	eyeballs_answered(&r->eyeballs, type, addrs, count, loop_of(r)->now_ms);
+}
+
 static int race_start(struct dial *dial)
 {
 	struct race_dial *r = container_of(dial, struct race_dial, base);
@@ -236,10 +252,16 @@ static int race_start(struct dial *dial)
 						.fallback_delay_ms = self->fallback_delay_ms,
 						.resolution_delay_ms = self->resolution_delay_ms,
 						.serial = self->serial });
-	if (eyeballs_wants(self->strategy, DNS_AAAA)) /* first: RFC 8305 3 */
-		ask(r, DNS_AAAA);
-	if (eyeballs_wants(self->strategy, DNS_A))
-		ask(r, DNS_A);
+	for (int i = 0; i < DNS_TYPE_COUNT; i++) {
+		enum dns_type type = i ? DNS_A : DNS_AAAA; /* AAAA first: RFC 8305 3 */
+
+		if (!eyeballs_wants(self->strategy, type))
+			continue;
+		if (dial->request.target.resolved_count)
+			take_resolved(r, type);
+		else
+			ask(r, type);
+	}
 	return run(r);
 }
 

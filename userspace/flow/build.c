@@ -76,6 +76,18 @@ static int build_outbounds(const struct config *config, struct flow_config *f)
 	return r;
 }
 
+static int build_rules(const struct config *config, struct flow_config *f, char *reason)
+{
+	int r = route_rules_new(&f->rules, config, reason);
+
+	if (r)
+		return r;
+	f->needs = route_rules_need(f->rules);
+	f->server_first_ports = config->server_first_ports.list;
+	f->server_first_port_count = config->server_first_ports.count;
+	return 0;
+}
+
 int flow_config_build(const struct config *config, struct flow_config **ret, char *reason)
 {
 	struct flow_config *f = calloc(1, sizeof(*f));
@@ -91,6 +103,8 @@ int flow_config_build(const struct config *config, struct flow_config **ret, cha
 	r = build_inbounds(config, f);
 	if (!r)
 		r = dialers_new(&f->dialers, config, reason);
+	if (!r && config->rules.count)
+		r = build_rules(config, f, reason);
 	if (!r)
 		r = build_outbounds(config, f);
 	if (r) {
@@ -113,6 +127,7 @@ void flow_config_free(struct flow_config *f)
 	}
 	free(f->inbounds);
 	free(f->outbounds);
+	route_rules_free(f->rules);
 	dialers_free(f->dialers);
 	free(f);
 }

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "dial/dial.h"
+#include "flow/decide.h"
+#include "flow/kick.h"
 #include "net/addr.h"
 #include "net/sock.h"
 #include "net/stream.h"
@@ -23,7 +25,8 @@ extern const char *const flow_state_names[FLOW_STATE_COUNT];
 enum flow_end {
 	END_NONE,
 	END_DONE,        /* both directions ended and were delivered */
-	END_REJECTED,    /* routed to a block outbound */
+	END_REJECTED,    /* by a rule, or routed to a block outbound */
+	END_UNRESOLVED,  /* a rule had its name looked up, and it has no address */
 	END_BAD_ADDRESS, /* multicast, broadcast or unspecified source or destination */
 	END_LOOP,        /* to our own listener */
 	END_CLIENT_GONE, /* it ended while we dialed, and had sent nothing */
@@ -70,10 +73,14 @@ struct tcp_flow {
 	const struct inbound *inbound;
 	const struct outbound *outbound; /* from FLOW_ROUTE on */
 	struct addr source, destination;
+	struct decide *decide;     /* until FLOW_RELAY; NULL: there are no rules */
 	struct dial *dial;         /* only in FLOW_DIAL */
 	struct trace trace;        /* what the dial tried */
 	struct stream side[SIDES]; /* UPSTREAM from FLOW_KICK on */
-	uint64_t kicked;           /* bytes that FLOW_KICK moved */
+	struct kick kick;          /* only in FLOW_KICK */
+	char *domain;              /* of the sniffed name, owned; NULL: none */
+	size_t rule;               /* that decided; CONFIG_NONE: route.final */
+	enum protocol protocol;    /* sniffed */
 	struct relay relay;        /* from FLOW_RELAY on */
 	struct timer
 		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed */
@@ -81,7 +88,6 @@ struct tcp_flow {
 	enum flow_state state;
 	enum flow_end end;
 	bool keep_alive_set;
-	bool owes_write; /* only in FLOW_KICK: the first write is still to come */
 };
 
 /* A copy of what is told of a flow: for ctl, on any thread. Strings live as long as the configuration. */
@@ -91,6 +97,9 @@ struct flow_info {
 	enum flow_end end;              /* END_NONE: lives */
 	const char *inbound, *outbound; /* outbound "" before it is routed */
 	struct addr source, destination;
+	char domain[SNIFF_DOMAIN_MAX]; /* sniffed; "" */
+	enum protocol protocol;
+	size_t rule; /* index, CONFIG_NONE: none decided */
 	const char *method,
 		*refused; /* refused: why not the sockmap, "" if it is or was not tried */
 	struct {

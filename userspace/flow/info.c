@@ -1,4 +1,5 @@
 /* info - what is told of a flow. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow/worker.h"
@@ -36,6 +37,8 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 				   .outbound = f->outbound ? f->outbound->tag : "",
 				   .source = f->source,
 				   .destination = f->destination,
+				   .protocol = f->protocol,
+				   .rule = f->rule,
 				   .method = relay_method_name(relay),
 				   .refused = relay_refusal_names[relay->refused] };
 	for (int side = 0; side < SIDES; side++) {
@@ -49,5 +52,7 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 			ret->side[side].spills = gate_dir(relay->gate, side)->spills;
 		}
 	}
+	if (f->domain)
+		snprintf(ret->domain, sizeof(ret->domain), "%s", f->domain);
 	copy_attempts(&f->trace, ret);
 }

@@ -8,6 +8,7 @@
 #include "flow/listener.h"
 #include "kern/interfaces.h"
 #include "kern/route.h"
+#include "route/route.h"
 #include "loop/post.h"
 
 /* Immutable, shared by all workers. */
@@ -18,6 +19,10 @@ struct flow_config {
 	size_t outbound_count;
 	const struct outbound *final;
 	struct dialers *dialers;
+	struct route_rules *rules; /* NULL: all goes to @final */
+	struct route_needs needs;
+	const uint16_t *server_first_ports; /* the configuration's, as the next */
+	size_t server_first_port_count;
 	const struct config_dns *dns; /* the configuration's */
 	struct config_relay relay;
 	uint32_t workers, max_flows;

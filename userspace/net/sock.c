@@ -222,3 +222,48 @@ bool sock_addr_is_local(const struct addr *addr)
 	len = addr_to_sockaddr(&any_port, &sa);
 	return bind(fd, (struct sockaddr *)&sa, len) == 0;
 }
+
+uint32_t sock_mark(int fd)
+{
+	return get_int(fd, SOL_SOCKET, SO_MARK);
+}
+
+#ifndef IPV6_2292PKTOPTIONS
+#define IPV6_2292PKTOPTIONS 6
+#endif
+
+static void take_control(const struct cmsghdr *cmsg, int *ret_interface, uint8_t *ret_dscp)
+{
+	int value;
+
+	if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+		*ret_interface = ((const struct in_pktinfo *)CMSG_DATA(cmsg))->ipi_ifindex;
+	} else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+		*ret_interface = (int)((const struct in6_pktinfo *)CMSG_DATA(cmsg))->ipi6_ifindex;
+	} else if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_TOS) {
+		*ret_dscp = *CMSG_DATA(cmsg) >> 2;
+	} else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_TCLASS) {
+		memcpy(&value, CMSG_DATA(cmsg), sizeof(value));
+		*ret_dscp = (uint8_t)(value >> 2 & 63);
+	}
+}
+
+void sock_incoming(int fd, sa_family_t family, int *ret_interface, uint8_t *ret_dscp)
+{
+	bool v4 = family == AF_INET;
+	int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+	_Alignas(struct cmsghdr) char control[256];
+	struct msghdr message = { .msg_control = control };
+	socklen_t len = sizeof(control);
+
+	*ret_interface = 0;
+	*ret_dscp = 0;
+	(void)set_int(fd, level, v4 ? IP_PKTINFO : IPV6_RECVPKTINFO, 1);
+	(void)set_int(fd, level, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
+	if (getsockopt(fd, level, v4 ? IP_PKTOPTIONS : IPV6_2292PKTOPTIONS, control, &len) < 0)
+		return;
+	message.msg_controllen = len;
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message); cmsg;
+	     cmsg = CMSG_NXTHDR(&message, cmsg))
+		take_control(cmsg, ret_interface, ret_dscp);
+}

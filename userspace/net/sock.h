@@ -52,6 +52,10 @@ uint32_t sock_send_buffer(int fd);  /* the present limit, 0 if unknown */
 bool sock_unacknowledged(int fd);
 uint32_t sock_rtt_us(int fd); /* smoothed round trip time, TCP_INFO; 0 if unknown */
 
+/* The interface that the SYN of an accepted socket came in by, and its DSCP; 0 if unknown (IP_PKTOPTIONS,
+ * IPV6_2292PKTOPTIONS). @family: of its peer. */
+void sock_incoming(int fd, sa_family_t family, int *ret_interface, uint8_t *ret_dscp);
+uint32_t sock_mark(int fd); /* 0: none */
 int sock_error(int fd); /* SO_ERROR as -errno, 0: none; reading clears it */
 int sock_local_addr(int fd, struct addr *ret);
 int sock_peer_addr(int fd, struct addr *ret);

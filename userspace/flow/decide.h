@@ -1,0 +1,47 @@
+/* decide - what happens to a connection: its facts, the rules, and what rules ask for on the way.
+ *
+ * Sniffing looks at the client's first bytes where they are, in its socket. One lives from the beginning of
+ * FLOW_ROUTE until the flow relays: dials use its names and addresses.
+ */
+#pragma once
+#include "dial/dial.h"
+#include "dial/strategy.h"
+#include "dns/resolver.h"
+#include "net/stream.h"
+#include "proto/sniff.h"
+#include "route/route.h"
+
+struct worker;
+struct inbound;
+struct decide;
+typedef void decide_wake_fn(void *owner);
+
+enum decide_result {
+	DECIDE_WAIT, /* for the client's socket, for decide_time_up(), or for wake() */
+	DECIDE_DONE, /* decide_verdict() */
+	DECIDE_GONE, /* the client has ended, and had sent nothing */
+	DECIDE_UNRESOLVED,
+};
+
+struct decide_request {
+	struct worker *worker;
+	const struct inbound *inbound;
+	struct stream *client;
+	struct addr source, destination;
+	struct timer *timer; /* to be started for the time that sniffing may take */
+	decide_wake_fn *wake;
+	void *owner;
+};
+
+int decide_new(struct decide **ret, const struct decide_request *request);
+void decide_free(struct decide *decide); /* NULL is fine */
+/* Goes on from where it was. */
+enum decide_result decide_run(struct decide *decide);
+void decide_time_up(struct decide *decide); /* the timer has run; decide_run() is next */
+
+const struct route_verdict *decide_verdict(const struct decide *decide);
+const struct sniff *decide_sniffed(const struct decide *decide);
+/* Where to dial, if the rules say so; AF_UNSPEC without a domain: they do not. */
+struct target decide_target(const struct decide *decide);
+/* The rules' network strategy; NULL: none. */
+const struct strategy *decide_strategy(const struct decide *decide);
