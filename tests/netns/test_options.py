@@ -370,7 +370,8 @@ class Protect:
                 with socket.socket(fileno=fd) as sock:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROTECT_MARK)
             if self.how == "mark":
-                conn.sendall(b"\x01")
+                with contextlib.suppress(BrokenPipeError):  # the client has left, and the daemon with it
+                    conn.sendall(b"\x01")
             if self.how != "silent":
                 conn.close()
             env.open.append(conn)

@@ -74,6 +74,20 @@ void trace_end(struct trace *trace, int attempt, int err, const char *why, uint6
 	at->why = why;
 }
 
+void trace_revoke(struct trace *trace, int err, const char *why, uint64_t now_ms)
+{
+	for (size_t i = trace->count; i > 0; i--) {
+		struct trace_attempt *at = &trace->list[i - 1];
+
+		if (at->step != TRACE_CONNECT || at->err)
+			continue;
+		at->took_ms = (uint32_t)(now_ms - trace->begin_ms) - at->start_ms;
+		at->err = err;
+		at->why = why;
+		return;
+	}
+}
+
 /* What DNS said stands for itself; a call that failed wants its reason. */
 const char *trace_outcome(const struct trace_attempt *attempt, char *buf, size_t size)
 {

@@ -32,6 +32,8 @@ void trace_deinit(struct trace *trace);
 int trace_begin(struct trace *trace, enum trace_step step, const struct addr *addr,
 		const char *interface, uint64_t now_ms);
 void trace_end(struct trace *trace, int attempt, int err, const char *why, uint64_t now_ms);
+/* The connection that was the last to be made came to nothing: with fast open a connect is only a promise. */
+void trace_revoke(struct trace *trace, int err, const char *why, uint64_t now_ms);
 /* "10.0.0.1:80 via wan0 at 250 ms: connect: Connection refused; ..." into @buf, which it returns. */
 const char *trace_format(const struct trace *trace, char *buf, size_t size);
 /* One attempt's outcome alone: "connected", "running", "lost", "connect: Connection refused", "NXDOMAIN". */

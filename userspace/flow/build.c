@@ -52,6 +52,7 @@ static int build_outbound(const struct config *config, size_t i, struct flow_con
 	*to = (struct outbound){ .tag = strdup(from->tag),
 				 .dialer = dialers_get(f->dialers, i),
 				 .dial_timeout_ms = from->dial_timeout_ms,
+				 .connect_timeout_ms = last->connect_timeout_ms,
 				 .multi_path = last->tcp_multi_path,
 				 .elsewhere = last->netns != NULL,
 				 .foreign_source = last->transparent_source != SOURCE_OFF,

@@ -55,7 +55,7 @@ struct outbound {
 	char *tag;
 	const struct dialer *dialer; /* NULL: block; owned by flow_config->dialers */
 	struct keep_alive keep_alive;
-	uint32_t dial_timeout_ms;
+	uint32_t dial_timeout_ms, connect_timeout_ms;
 	struct target
 		override; /* AF_UNSPEC without a domain: where the client wanted; port 0: its port */
 	char *override_domain; /* owns override.domain */

@@ -185,11 +185,20 @@ static enum step flow_dial(struct tcp_flow *f)
 	return STEP_WAIT;
 }
 
-static uint64_t dial_time_left_ms(const struct tcp_flow *f)
+/* For the connect that begins now, with the first write. */
+static uint64_t connect_time_ms(const struct tcp_flow *f)
 {
 	uint64_t spent = f->worker->loop.now_ms - f->start_ms, all = f->outbound->dial_timeout_ms;
+	uint64_t left = spent < all ? all - spent : 0;
 
-	return spent < all ? all - spent : 0;
+	return left < f->outbound->connect_timeout_ms ? left : f->outbound->connect_timeout_ms;
+}
+
+/* The dial was promised a connection that it did not get. */
+static enum step kick_failed(struct tcp_flow *f, int err, const char *call)
+{
+	trace_revoke(&f->trace, err, call, f->worker->loop.now_ms);
+	return dial_failed(f, err, call);
 }
 
 /* Pays the first write, then waits for the answer to the SYN that left with it. */
@@ -205,9 +214,9 @@ static enum step flow_kick(struct tcp_flow *f)
 		if (r == -EAGAIN)
 			return STEP_WAIT;
 		if (r < 0)
-			return dial_failed(f, r, "first write");
+			return kick_failed(f, r, "first write");
 		f->owes_write = false;
-		timer_start(&f->timer, &f->worker->loop.timers, dial_time_left_ms(f));
+		timer_start(&f->timer, &f->worker->loop.timers, connect_time_ms(f));
 		loop_io_want(&client->io, 0);
 		loop_io_want(&upstream->io, EPOLLOUT);
 	}
@@ -215,7 +224,7 @@ static enum step flow_kick(struct tcp_flow *f)
 		return STEP_WAIT;
 	r = sock_error(upstream->fd);
 	if (r)
-		return dial_failed(f, r, "connect");
+		return kick_failed(f, r, "connect");
 	flow_goto(f, FLOW_RELAY);
 	relay_begins(f);
 	return STEP_NEXT;
@@ -225,9 +234,11 @@ static void on_dial_timeout(struct timer *timer)
 {
 	struct tcp_flow *f = container_of(timer, struct tcp_flow, timer);
 
-	if (!f->owes_write)
+	if (f->state == FLOW_DIAL)
 		dial_failed(f, -ETIMEDOUT, "dial_timeout");
-	flow_advance(f); /* in FLOW_KICK an empty first write is due */
+	else if (!f->owes_write)
+		kick_failed(f, -ETIMEDOUT, "connect");
+	flow_advance(f); /* without the client's bytes an empty first write is due */
 }
 
 static void set_keep_alive(struct tcp_flow *f)

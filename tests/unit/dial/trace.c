@@ -118,6 +118,29 @@ static void test_outcome(void **state)
 	}
 }
 
+/* A fast open that nobody answered: the last connection that was made is none, the others stay. */
+static void test_revoke(void **state)
+{
+	struct trace trace;
+	int first, second, question;
+
+	trace_init(&trace, 1000);
+	trace_revoke(&trace, -ETIMEDOUT, "connect", 1001); /* nothing to revoke */
+	first = trace_begin(&trace, TRACE_CONNECT, NULL, "", 1010);
+	trace_end(&trace, first, -ECONNREFUSED, "connect", 1011);
+	second = trace_begin(&trace, TRACE_CONNECT, NULL, "", 1020);
+	trace_end(&trace, second, 0, NULL, 1020);
+	question = trace_begin(&trace, TRACE_A, NULL, "", 1020);
+	trace_end(&trace, question, 0, NULL, 1020);
+	trace_revoke(&trace, -ETIMEDOUT, "connect", 1220);
+	assert_int_equal(trace.list[first].err, -ECONNREFUSED);
+	assert_int_equal(trace.list[second].err, -ETIMEDOUT);
+	assert_string_equal(trace.list[second].why, "connect");
+	assert_int_equal(trace.list[second].took_ms, 200);
+	assert_int_equal(trace.list[question].err, 0);
+	trace_deinit(&trace);
+}
+
 static void test_format(void **state)
 {
 	static const char whole[] = "AAAA at 0 ms: NXDOMAIN; A at 0 ms: answered; "
@@ -150,7 +173,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nobody_asks), cmocka_unit_test(test_attempts),
 		cmocka_unit_test(test_limit),       cmocka_unit_test(test_outcome),
-		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_format),      cmocka_unit_test(test_revoke),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
