@@ -1,4 +1,4 @@
-/* build - one chain an outbound: race -> [interfaces] -> direct, or race -> the chain of its detour. */
+/* build - one chain an outbound: [handshake] -> race -> [interfaces] -> direct, or the chain of its detour. */
 #include "dial/build.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "dial/direct.h"
+#include "dial/group.h"
+#include "dial/handshake.h"
 #include "dial/interfaces.h"
 #include "dial/race.h"
 #include "net/netns.h"
@@ -18,8 +20,13 @@
 
 #define REASON_MAX 256
 
-/* All NULL of a `block` outbound; all but @race of one with a detour. */
+/* What an outbound's dials go through, from the last to the first. Any may be NULL; of `block` all are. */
 struct chain {
+	const struct dialer *top; /* what is dialed; one of these */
+	struct group_dialer *group;
+	struct race_dialer *names; /* above a proxy that wants addresses */
+	struct handshake_dialer *handshake;
+	const char **headers; /* of @handshake, owned; the strings are the configuration's */
 	struct race_dialer *race;
 	struct interfaces_dialer *interfaces;
 	struct direct_dialer *direct;
@@ -142,16 +149,16 @@ static int build_interfaces(struct chain *chain, const struct config_outbound *o
 	return 0;
 }
 
-static int build_race(struct chain *chain, const struct config_outbound *outbound)
+static int new_race(struct race_dialer **ret, const struct config_outbound *outbound,
+		    const struct dialer *via)
 {
-	chain->race = calloc(1, sizeof(*chain->race));
-	if (!chain->race)
+	struct race_dialer *race = calloc(1, sizeof(*race));
+
+	if (!race)
 		return -ENOMEM;
-	*chain->race = (struct race_dialer){
+	*race = (struct race_dialer){
 		.base.ops = &dial_race_ops,
-		.via = chain->interfaces ? &chain->interfaces->base
-		       : chain->direct   ? &chain->direct->base
-					 : NULL, /* a detour: link_chains() */
+		.via = via,
 		.server = outbound->domain_resolver.server,
 		.strategy = (enum domain_strategy)outbound->domain_resolver.strategy,
 		.attempt_delay_ms = outbound->attempt_delay_ms,
@@ -159,7 +166,102 @@ static int build_race(struct chain *chain, const struct config_outbound *outboun
 		.resolution_delay_ms = outbound->resolution_delay_ms,
 		.serial = outbound->tcp_fast_open,
 	};
+	*ret = race;
 	return 0;
+}
+
+static const struct handshake_ops *handshake_of(const struct config_outbound *outbound)
+{
+	switch (outbound->type) {
+	case OUTBOUND_SOCKS:
+		return outbound->proxy.version == SOCKS_5 ? &socks5_handshake : &socks4_handshake;
+	case OUTBOUND_HTTP:
+		return &http_connect_handshake;
+	case OUTBOUND_VLESS:
+		return &vless_handshake;
+	default:
+		if (!outbound->proxy_protocol)
+			return NULL;
+		return outbound->proxy_protocol == 1 ? &proxy_v1_handshake : &proxy_v2_handshake;
+	}
+}
+
+static int copy_headers(struct chain *chain, const struct config_proxy *proxy)
+{
+	size_t n = 0;
+
+	if (!proxy->headers.count)
+		return 0;
+	chain->headers = calloc(2 * proxy->headers.count + 1, sizeof(*chain->headers));
+	if (!chain->headers)
+		return -ENOMEM;
+	for (size_t i = 0; i < proxy->headers.count; i++) {
+		chain->headers[n++] = proxy->headers.list[i].name;
+		chain->headers[n++] = proxy->headers.list[i].value;
+	}
+	return 0;
+}
+
+static int build_handshake(struct chain *chain, const struct config_outbound *outbound)
+{
+	const struct config_proxy *proxy = &outbound->proxy;
+	const struct handshake_ops *ops = handshake_of(outbound);
+	struct handshake_dialer *handshake;
+
+	if (!ops)
+		return 0;
+	handshake = chain->handshake = calloc(1, sizeof(*handshake));
+	if (!handshake || copy_headers(chain, proxy))
+		return -ENOMEM;
+	*handshake = (struct handshake_dialer){ .base.ops = &dial_handshake_ops,
+						.via = &chain->race->base,
+						.ops = ops,
+						.config = { .username = proxy->username,
+							    .password = proxy->password,
+							    .uuid = proxy->uuid,
+							    .headers = chain->headers } };
+	if (proxy->server && addr_parse(proxy->server, proxy->port, &handshake->proxy.addr)) {
+		handshake->proxy_domain = strdup(proxy->server);
+		if (!handshake->proxy_domain)
+			return -ENOMEM;
+		handshake->proxy.domain = handshake->proxy_domain;
+	}
+	handshake->proxy.addr.port = proxy->port;
+	if (outbound->type == OUTBOUND_SOCKS && proxy->version == SOCKS_4)
+		return new_race(&chain->names, outbound, &handshake->base);
+	return 0;
+}
+
+static int build_group(struct chain *chain, const struct config_group *group)
+{
+	chain->group = calloc(1, sizeof(*chain->group));
+	if (!chain->group)
+		return -ENOMEM;
+	chain->group->base.ops = &dial_group_ops;
+	chain->group->members = calloc(group->members.count, sizeof(const struct dialer *));
+	if (!chain->group->members)
+		return -ENOMEM;
+	chain->group->count = group->members.count;
+	atomic_init(&chain->group->selected, group->initial);
+	return 0;
+}
+
+static int build_layers(struct chain *chain, const struct config_outbound *outbound,
+			const struct config *config, char *reason)
+{
+	int r = 0;
+
+	if (outbound->detour == CONFIG_NONE) {
+		r = build_direct(chain, outbound, config, reason);
+		if (!r)
+			r = build_interfaces(chain, outbound);
+	}
+	if (!r) /* with a detour it gets its @via from link_chains() */
+		r = new_race(&chain->race, outbound,
+			     chain->interfaces ? &chain->interfaces->base
+			     : chain->direct   ? &chain->direct->base
+					       : NULL);
+	return r ? r : build_handshake(chain, outbound);
 }
 
 static int build_chain(struct dialers *dialers, size_t i, const struct config *config, char *reason)
@@ -168,14 +270,16 @@ static int build_chain(struct dialers *dialers, size_t i, const struct config *c
 	struct chain *chain = &dialers->chains[i];
 	int r = 0;
 
-	if (outbound->type == OUTBOUND_BLOCK)
-		return 0;
-	if (outbound->detour == CONFIG_NONE) {
-		r = build_direct(chain, outbound, config, reason);
-		if (!r)
-			r = build_interfaces(chain, outbound);
-	}
-	return r ? r : build_race(chain, outbound);
+	if (outbound->type == OUTBOUND_SELECTOR || outbound->type == OUTBOUND_URLTEST)
+		r = build_group(chain, &outbound->group);
+	else if (outbound->type != OUTBOUND_BLOCK)
+		r = build_layers(chain, outbound, config, reason);
+	chain->top = chain->group       ? &chain->group->base
+		     : chain->names     ? &chain->names->base
+		     : chain->handshake ? &chain->handshake->base
+		     : chain->race      ? &chain->race->base
+					: NULL;
+	return r;
 }
 
 /* The outbound whose sockets a dial through @outbound comes to use. The configuration has no cycles. */
@@ -186,6 +290,28 @@ static size_t last_of_chain(const struct config *config, size_t outbound)
 	return outbound;
 }
 
+static int block_start(struct dial *dial)
+{
+	dial->call = "block";
+	return -EPERM;
+}
+
+/* Stands for a `block` outbound in a group: only there is it dialed. */
+static const struct dialer_ops block_ops = { .name = "block",
+					     .dial_size = sizeof(struct dial),
+					     .start = block_start };
+static const struct dialer block = { .ops = &block_ops };
+
+static void link_group(struct dialers *dialers, const struct chain *chain,
+		       const struct config_group *group)
+{
+	for (size_t i = 0; i < group->members.count; i++) {
+		const struct dialer *member = dialers->chains[group->members.list[i]].top;
+
+		chain->group->members[i] = member ? member : &block;
+	}
+}
+
 /* A detour is the dialer below. */
 static void link_chains(struct dialers *dialers, const struct config *config)
 {
@@ -193,9 +319,11 @@ static void link_chains(struct dialers *dialers, const struct config *config)
 		size_t detour = config->outbounds[i].detour;
 		struct race_dialer *race = dialers->chains[i].race;
 
+		if (dialers->chains[i].group)
+			link_group(dialers, &dialers->chains[i], &config->outbounds[i].group);
 		if (detour == CONFIG_NONE || !race)
 			continue;
-		race->via = &dialers->chains[detour].race->base;
+		race->via = dialers->chains[detour].top;
 		race->serial = config->outbounds[last_of_chain(config, i)].tcp_fast_open;
 	}
 }
@@ -271,6 +399,13 @@ void dialers_free(struct dialers *dialers)
 	for (size_t i = 0; i < dialers->count; i++) {
 		struct chain *chain = &dialers->chains[i];
 
+		if (chain->group)
+			free_one(&chain->group->base);
+		if (chain->names)
+			free_one(&chain->names->base);
+		if (chain->handshake)
+			free_one(&chain->handshake->base);
+		free(chain->headers);
 		if (chain->race)
 			free_one(&chain->race->base);
 		if (chain->interfaces)
@@ -286,9 +421,12 @@ void dialers_free(struct dialers *dialers)
 
 const struct dialer *dialers_get(const struct dialers *dialers, size_t outbound)
 {
-	const struct race_dialer *race = dialers->chains[outbound].race;
+	return dialers->chains[outbound].top;
+}
 
-	return race ? &race->base : NULL;
+struct group_dialer *dialers_group(const struct dialers *dialers, size_t outbound)
+{
+	return dialers->chains[outbound].group;
 }
 
 int dialers_dns_socket(void *ctx, size_t server, sa_family_t family, int type)

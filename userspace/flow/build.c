@@ -34,28 +34,24 @@ static int build_override(const struct config_outbound *from, struct outbound *t
 	return 0;
 }
 
-/* Whose sockets a dial through @config comes to use. */
-static const struct config_outbound *last_of_chain(const struct config *config,
-						   const struct config_outbound *outbound)
+static bool may_be_multi_path(const struct config *config)
 {
-	while (outbound->detour != CONFIG_NONE)
-		outbound = &config->outbounds[outbound->detour];
-	return outbound;
+	for (size_t i = 0; i < config->outbound_count; i++)
+		if (config->outbounds[i].tcp_multi_path)
+			return true;
+	return false;
 }
 
 static int build_outbound(const struct config *config, size_t i, struct flow_config *f)
 {
 	const struct config_outbound *from = &config->outbounds[i];
-	const struct config_outbound *last = last_of_chain(config, from);
 	struct outbound *to = &f->outbounds[i];
 
 	*to = (struct outbound){ .tag = strdup(from->tag),
 				 .dialer = dialers_get(f->dialers, i),
 				 .dial_timeout_ms = from->dial_timeout_ms,
-				 .connect_timeout_ms = last->connect_timeout_ms,
-				 .multi_path = last->tcp_multi_path,
-				 .elsewhere = last->netns != NULL,
-				 .foreign_source = last->transparent_source != SOURCE_OFF,
+				 .connect_timeout_ms = from->connect_timeout_ms,
+				 .multi_path = may_be_multi_path(config),
 				 .keep_alive = { .enabled = from->keep_alive,
 						 .idle_ms = from->keep_alive_idle_ms,
 						 .interval_ms = from->keep_alive_interval_ms,

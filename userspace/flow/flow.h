@@ -59,9 +59,7 @@ struct outbound {
 	struct target
 		override; /* AF_UNSPEC without a domain: where the client wanted; port 0: its port */
 	char *override_domain; /* owns override.domain */
-	bool multi_path;       /* its sockets are MPTCP, which no sockmap takes */
-	bool elsewhere;        /* its sockets are in another network namespace */
-	bool foreign_source;   /* and not bound to an address of ours */
+	bool multi_path;       /* its sockets may be MPTCP, which no sockmap takes */
 };
 
 struct worker;
@@ -69,7 +67,7 @@ struct worker;
 struct tcp_flow {
 	struct list link; /* worker->flows */
 	struct worker *worker;
-	uint64_t id, start_ms;
+	uint64_t id, start_ms, dial_ms;
 	const struct inbound *inbound;
 	const struct outbound *outbound; /* from FLOW_ROUTE on */
 	struct addr source, destination;

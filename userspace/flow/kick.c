@@ -3,7 +3,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define FIRST_WRITE_MAX 16384 /* a SYN holds less; what does not fit stays with the client's socket */
+#define FIRST_WRITE_MAX \
+	16384 /* a SYN holds less; what does not fit stays with the client's socket */
 
 /* What the client has sent, without taking it: bytes, 0 at its end, -EAGAIN. */
 static ssize_t peek(const struct kick *kick, struct stream *client, char *data)
@@ -53,5 +54,5 @@ int kick_pay(struct kick *kick, struct stream *client, struct stream *upstream, 
 	loop_io_drained(&upstream->io, EPOLLOUT);
 	if (sent > 0)
 		account(kick, client, (size_t)sent);
-	return kick->owed && kick->header_sent < kick->owed->header_len ? -EINPROGRESS : 0;
+	return kick_owes(kick) ? -EINPROGRESS : 0;
 }

@@ -13,11 +13,16 @@
 struct kick {
 	struct dial_owed *owed; /* owned; NULL: only the SYN */
 	size_t header_sent;
-	bool opens;   /* the upstream is not connected before the first write */
-	bool bare;    /* the client's bytes are to be left alone */
-	bool written; /* the first write is done */
+	bool opens;     /* the upstream is not connected before the first write */
+	bool bare;      /* the client's bytes are to be left alone */
+	bool written;   /* the first write is done */
 	uint64_t bytes; /* of the client's that went along */
 };
+
+static inline bool kick_owes(const struct kick *kick)
+{
+	return kick->owed && kick->header_sent < kick->owed->header_len;
+}
 
 /* One write, with what the client has sent as far as it fits; nothing is read that is not sent. 0: paid;
  * -EAGAIN: the client has sent nothing and @now is not set; -EINPROGRESS: the rest when the upstream is

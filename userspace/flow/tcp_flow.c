@@ -12,19 +12,17 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/names.h"
-#include "flow/kick.h"
+#include "flow/idle.h"
 #include "flow/worker.h"
-#include "kern/interfaces.h"
 #include "net/sock.h"
-
-#define KEEP_ALIVE_AFTER_MS 15000U /* most flows are over before keep-alive could matter */
-#define IDLE_CHECKS         8U     /* a timeout: how late it may be noticed is an eighth of it */
+#include "relay/opening.h"
 
 NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dial", "kick", "relay", "close");
-NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "bad-address", "loop",
-	   "client-gone", "dial-failed", "dial-timeout", "address-gone", "interface-gone",
+NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "unresolved", "bad-address",
+	   "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone", "interface-gone",
 	   "client-reset", "upstream-reset", "backlog", "no-memory", "idle", "half-closed-idle",
 	   "killed", "shutdown");
 
@@ -89,7 +87,6 @@ static enum flow_end check_addresses(const struct tcp_flow *f)
 }
 
 static void relay_begins(struct tcp_flow *f);
-static void on_flow_timer(struct timer *timer);
 static void on_dial_timeout(struct timer *timer);
 
 static enum step dial_failed(struct tcp_flow *f, int err, const char *call)
@@ -102,6 +99,24 @@ static enum step dial_failed(struct tcp_flow *f, int err, const char *call)
 	return flow_end(f, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
 }
 
+/* What the tunnel owes goes first, if it owes anything. */
+static void kick_or_relay(struct tcp_flow *f, const struct dial_result *result)
+{
+	const struct route_verdict *verdict = f->decide ? decide_verdict(f->decide) : NULL;
+	bool cut = verdict &&
+		   (verdict->options.tls_fragment || verdict->options.tls_record_fragment);
+
+	if (!result->owed && !result->owes_write) {
+		flow_goto(f, FLOW_RELAY);
+		relay_begins(f);
+		return;
+	}
+	f->kick = (struct kick){ .owed = result->owed, .opens = result->owes_write, .bare = cut };
+	timer_start(&f->timer, &f->worker->loop.timers, cut ? 0 : KICK_WAIT_MS);
+	loop_io_want(&f->side[CLIENT].io, EPOLLIN | EPOLLRDHUP);
+	flow_goto(f, FLOW_KICK);
+}
+
 static void on_dialed(void *owner, const struct dial_result *result)
 {
 	struct tcp_flow *f = owner;
@@ -112,54 +127,54 @@ static void on_dialed(void *owner, const struct dial_result *result)
 	if (!err) {
 		call = "epoll_ctl";
 		err = stream_init_moved(&f->side[UPSTREAM], result->io, on_upstream_io);
+		if (err)
+			dial_owed_free(result->owed);
 	}
-	if (err) {
+	if (err)
 		dial_failed(f, err, call);
-	} else if (result->owes_write) {
-		f->owes_write = true;
-		timer_start(&f->timer, &f->worker->loop.timers, KICK_WAIT_MS);
-		loop_io_want(&f->side[CLIENT].io, EPOLLIN | EPOLLRDHUP);
-		flow_goto(f, FLOW_KICK);
-	} else {
-		flow_goto(f, FLOW_RELAY);
-		relay_begins(f);
-	}
+	else
+		kick_or_relay(f, result);
 	flow_advance(f);
 }
 
+/* The rules' destination comes before the outbound's, and both before the client's. */
 static struct target target_of(const struct tcp_flow *f)
 {
-	const struct target *override = &f->outbound->override;
-	struct target target = { .addr = f->destination };
+	struct target target = f->decide ? decide_target(f->decide) : (struct target){ 0 };
+	in_port_t port = target.addr.port;
 
-	if (override->domain || override->addr.family != AF_UNSPEC)
-		target = *override;
-	else if (override->addr.port)
-		target.addr.port = override->addr.port;
-	if (!target.addr.port)
-		target.addr.port = f->destination.port;
+	if (!target.domain && target.addr.family == AF_UNSPEC)
+		target = f->outbound->override;
+	if (!port)
+		port = f->outbound->override.addr.port;
+	if (!target.domain && target.addr.family == AF_UNSPEC)
+		target.addr = f->destination;
+	target.addr.port = port ? port : f->destination.port;
 	return target;
 }
 
-static enum step flow_route(struct tcp_flow *f)
+static enum step begin_dial(struct tcp_flow *f)
 {
-	enum flow_end bad = check_addresses(f);
 	struct dial_request request = { .env = &f->worker->dial_env,
+					.target = target_of(f),
 					.source = f->source,
+					.original = f->destination,
 					.trace = &f->trace,
 					.done = on_dialed,
 					.owner = f };
 	const char *call;
 	int r;
 
-	if (bad)
-		return flow_end(f, bad);
-	f->outbound = f->worker->config->final;
-	if (!f->outbound->dialer)
-		return flow_end(f, END_REJECTED);
+	if (f->decide) {
+		const struct route_options *options = &decide_verdict(f->decide)->options;
+
+		request.strategy = decide_strategy(f->decide);
+		if (options->has_fallback_delay)
+			request.fallback_delay_ms = options->fallback_delay_ms;
+	}
 	flow_goto(f, FLOW_DIAL);
-	request.target = target_of(f);
-	trace_init(&f->trace, f->start_ms);
+	trace_init(&f->trace, f->worker->loop.now_ms);
+	f->dial_ms = f->worker->loop.now_ms;
 	r = dial_start(&f->dial, f->outbound->dialer, &request, &call);
 	if (r)
 		return dial_failed(f, r, call);
@@ -167,6 +182,76 @@ static enum step flow_route(struct tcp_flow *f)
 	/* EPOLLIN is left alone: data may come early, and waits in the socket */
 	loop_io_want(&f->side[CLIENT].io, EPOLLRDHUP);
 	return STEP_WAIT;
+}
+
+static void on_decide_wake(void *owner)
+{
+	flow_advance(owner);
+}
+
+static enum step begin_decide(struct tcp_flow *f)
+{
+	const struct decide_request request = { .worker = f->worker,
+						.inbound = f->inbound,
+						.client = &f->side[CLIENT],
+						.source = f->source,
+						.destination = f->destination,
+						.timer = &f->timer,
+						.wake = on_decide_wake,
+						.owner = f };
+
+	if (decide_new(&f->decide, &request))
+		return flow_end(f, END_NO_MEMORY);
+	loop_io_want(&f->side[CLIENT].io, EPOLLIN | EPOLLRDHUP);
+	return STEP_NEXT;
+}
+
+static void take_verdict(struct tcp_flow *f)
+{
+	const struct route_verdict *verdict = decide_verdict(f->decide);
+	const struct sniff *sniff = decide_sniffed(f->decide);
+
+	f->rule = verdict->config ? verdict->rule : CONFIG_NONE;
+	f->protocol = sniff->protocol;
+	if (sniff->domain[0])
+		f->domain = strdup(
+			sniff->domain); /* for people only: without memory it is left out */
+	f->outbound = &f->worker->config->outbounds[verdict->outbound];
+}
+
+static enum step run_rules(struct tcp_flow *f)
+{
+	if (f->side[CLIENT].io.have & (EPOLLERR | EPOLLHUP))
+		return flow_end(f, END_CLIENT_RESET);
+	switch (decide_run(f->decide)) {
+	case DECIDE_WAIT:
+		return STEP_WAIT;
+	case DECIDE_GONE:
+		return flow_end(f, END_CLIENT_GONE);
+	case DECIDE_UNRESOLVED:
+		return flow_end(f, END_UNRESOLVED);
+	case DECIDE_DONE:
+		break;
+	}
+	if (decide_verdict(f->decide)->action != ACTION_ROUTE)
+		return flow_end(f, END_REJECTED);
+	take_verdict(f);
+	return f->outbound->dialer ? begin_dial(f) : flow_end(f, END_REJECTED);
+}
+
+static enum step flow_route(struct tcp_flow *f)
+{
+	enum flow_end bad;
+
+	if (f->decide)
+		return run_rules(f);
+	bad = check_addresses(f);
+	if (bad)
+		return flow_end(f, bad);
+	if (f->worker->config->rules)
+		return begin_decide(f);
+	f->outbound = f->worker->config->final;
+	return f->outbound->dialer ? begin_dial(f) : flow_end(f, END_REJECTED);
 }
 
 /* The client's socket spoke up while we dial. A FIN behind data is a request whose answer is still wanted. */
@@ -188,7 +273,7 @@ static enum step flow_dial(struct tcp_flow *f)
 /* For the connect that begins now, with the first write. */
 static uint64_t connect_time_ms(const struct tcp_flow *f)
 {
-	uint64_t spent = f->worker->loop.now_ms - f->start_ms, all = f->outbound->dial_timeout_ms;
+	uint64_t spent = f->worker->loop.now_ms - f->dial_ms, all = f->outbound->dial_timeout_ms;
 	uint64_t left = spent < all ? all - spent : 0;
 
 	return left < f->outbound->connect_timeout_ms ? left : f->outbound->connect_timeout_ms;
@@ -197,102 +282,82 @@ static uint64_t connect_time_ms(const struct tcp_flow *f)
 /* The dial was promised a connection that it did not get. */
 static enum step kick_failed(struct tcp_flow *f, int err, const char *call)
 {
-	trace_revoke(&f->trace, err, call, f->worker->loop.now_ms);
+	if (f->kick.opens)
+		trace_revoke(&f->trace, err, call, f->worker->loop.now_ms);
 	return dial_failed(f, err, call);
 }
 
-/* Pays the first write, then waits for the answer to the SYN that left with it. */
-static enum step flow_kick(struct tcp_flow *f)
+static enum step kick_done(struct tcp_flow *f)
 {
-	struct stream *client = &f->side[CLIENT], *upstream = &f->side[UPSTREAM];
-	int r;
-
-	if (client->io.have & (EPOLLERR | EPOLLHUP))
-		return flow_end(f, END_CLIENT_RESET);
-	if (f->owes_write) {
-		r = kick_pay(client, upstream, !timer_running(&f->timer), &f->kicked);
-		if (r == -EAGAIN)
-			return STEP_WAIT;
-		if (r < 0)
-			return kick_failed(f, r, "first write");
-		f->owes_write = false;
-		timer_start(&f->timer, &f->worker->loop.timers, connect_time_ms(f));
-		loop_io_want(&client->io, 0);
-		loop_io_want(&upstream->io, EPOLLOUT);
-	}
-	if (!(upstream->io.have & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
-		return STEP_WAIT;
-	r = sock_error(upstream->fd);
-	if (r)
-		return kick_failed(f, r, "connect");
 	flow_goto(f, FLOW_RELAY);
 	relay_begins(f);
 	return STEP_NEXT;
+}
+
+/* Pays what is owed, then waits for the answer to the SYN if it left with that. */
+static enum step flow_kick(struct tcp_flow *f)
+{
+	struct stream *client = &f->side[CLIENT], *upstream = &f->side[UPSTREAM];
+	bool first = !f->kick.written, writable = upstream->io.have & EPOLLOUT;
+	int r = 0;
+
+	if (client->io.have & (EPOLLERR | EPOLLHUP))
+		return flow_end(f, END_CLIENT_RESET);
+	if (!first && upstream->io.have & (EPOLLERR | EPOLLHUP))
+		return kick_failed(f, sock_error(upstream->fd), "connect");
+	if (first || (writable && kick_owes(&f->kick))) {
+		r = kick_pay(&f->kick, client, upstream, !first || !timer_running(&f->timer));
+		if (r == -EAGAIN)
+			return STEP_WAIT;
+		if (r < 0 && r != -EINPROGRESS)
+			return kick_failed(f, r, "first write");
+		if (first)
+			timer_start(&f->timer, &f->worker->loop.timers, connect_time_ms(f));
+		if (!r && !f->kick.opens)
+			return kick_done(f);
+		loop_io_want(&client->io, 0);
+		loop_io_want(&upstream->io, EPOLLOUT);
+		return STEP_WAIT;
+	}
+	return writable ? kick_done(f) : STEP_WAIT;
 }
 
 static void on_dial_timeout(struct timer *timer)
 {
 	struct tcp_flow *f = container_of(timer, struct tcp_flow, timer);
 
-	if (f->state == FLOW_DIAL)
+	if (f->state == FLOW_ROUTE)
+		decide_time_up(f->decide);
+	else if (f->state == FLOW_DIAL)
 		dial_failed(f, -ETIMEDOUT, "dial_timeout");
-	else if (!f->owes_write)
+	else if (f->kick.written)
 		kick_failed(f, -ETIMEDOUT, "connect");
-	flow_advance(f); /* without the client's bytes an empty first write is due */
+	flow_advance(f); /* in FLOW_KICK a first write without the client's bytes is due */
 }
 
-static void set_keep_alive(struct tcp_flow *f)
+/* Without memory a hello passes uncut; but an answer that stays in the stream would be the client's. */
+static int open_relay(struct tcp_flow *f)
 {
-	f->keep_alive_set = true;
-	for (int side = 0; side < SIDES; side++)
-		(void)sock_set_keep_alive(f->side[side].fd, &f->outbound->keep_alive);
-}
+	const struct route_options *options = f->decide ? &decide_verdict(f->decide)->options
+							: NULL;
+	struct dial_owed *owed = f->kick.owed;
+	int r = 0;
 
-static bool half_closed(const struct tcp_flow *f)
-{
-	return f->relay.pump[CLIENT].done != f->relay.pump[UPSTREAM].done;
-}
+	if (options && (options->tls_fragment || options->tls_record_fragment)) {
+		const struct relay_tls tls = { .packets = options->tls_fragment,
+					       .records = options->tls_record_fragment,
+					       .delay_ms = options->tls_fragment_fallback_delay_ms,
+					       .limit_ms = f->outbound->dial_timeout_ms };
 
-/* The idle limit that holds now, 0: none. */
-static uint32_t idle_limit_ms(const struct tcp_flow *f)
-{
-	const struct config_relay *config = &f->worker->config->relay;
-	uint32_t idle = config->idle_timeout_ms, half = config->half_close_timeout_ms;
-
-	if (!half_closed(f) || !half)
-		return idle;
-	return idle && idle < half ? idle : half;
-}
-
-static void restart_timer(struct tcp_flow *f)
-{
-	uint32_t limit = idle_limit_ms(f), delay = limit / IDLE_CHECKS + 1;
-
-	if (!limit && f->keep_alive_set)
-		return;
-	if (!f->keep_alive_set && (!limit || delay > KEEP_ALIVE_AFTER_MS))
-		delay = KEEP_ALIVE_AFTER_MS;
-	timer_start(&f->timer, &f->worker->loop.timers, delay);
-}
-
-static void on_flow_timer(struct timer *timer)
-{
-	struct tcp_flow *f = container_of(timer, struct tcp_flow, timer);
-	uint64_t now = f->worker->loop.now_ms;
-	uint64_t bytes = relay_bytes(&f->relay, CLIENT) + relay_bytes(&f->relay, UPSTREAM);
-	uint32_t limit = idle_limit_ms(f);
-
-	if (!f->keep_alive_set && now - f->start_ms >= KEEP_ALIVE_AFTER_MS)
-		set_keep_alive(f);
-	if (bytes != f->idle_bytes) {
-		f->idle_bytes = bytes;
-		f->idle_since_ms = now;
-	} else if (limit && now - f->idle_since_ms >= limit) {
-		flow_end(f, half_closed(f) ? END_HALF_CLOSED_IDLE : END_IDLE);
-		flow_advance(f);
-		return;
+		(void)relay_open_tls(&f->relay, &tls);
 	}
-	restart_timer(f);
+	if (owed && owed->ops)
+		r = relay_open_answer(&f->relay, owed->ops, TAKE_PTR(owed->state));
+	dial_owed_free(owed);
+	f->kick.owed = NULL;
+	decide_free(f->decide);
+	f->decide = NULL;
+	return r;
 }
 
 static void relay_begins(struct tcp_flow *f)
@@ -301,17 +366,14 @@ static void relay_begins(struct tcp_flow *f)
 	struct flow_info info;
 
 	relay_start(&f->relay, &w->relay_env, &f->side[CLIENT], &f->side[UPSTREAM]);
-	f->relay.pump[CLIENT].bytes = f->kicked;
+	f->relay.pump[CLIENT].bytes = f->kick.bytes;
+	idle_begin(f);
+	if (open_relay(f)) {
+		flow_end(f, END_NO_MEMORY);
+		return;
+	}
 	if (f->outbound->multi_path && sock_is_mptcp(f->side[UPSTREAM].fd))
 		relay_refuse(&f->relay, REFUSED_MPTCP);
-	f->idle_since_ms = w->loop.now_ms;
-	timer_stop(&f->timer, &w->loop.timers);
-	timer_init(&f->timer, on_flow_timer);
-	if (!f->outbound->keep_alive.enabled)
-		f->keep_alive_set = true;
-	else if (f->outbound->keep_alive.idle_ms < KEEP_ALIVE_AFTER_MS)
-		set_keep_alive(f);
-	restart_timer(f);
 	if (w->watch) {
 		tcp_flow_describe(f, &info);
 		w->watch(w->watch_ctx, &info);
@@ -333,7 +395,7 @@ static enum step flow_relay(struct tcp_flow *f)
 	const struct gate_label label = { .id = f->id,
 					  .source = f->source,
 					  .destination = f->destination };
-	bool was_half_closed = half_closed(f);
+	bool was_half_closed = idle_half_closed(f);
 	int r = relay_run(&f->relay, &label);
 
 	if (r < 0) {
@@ -343,11 +405,24 @@ static enum step flow_relay(struct tcp_flow *f)
 	}
 	if (r == RELAY_DONE)
 		return flow_end(f, END_DONE);
-	if (half_closed(f) && !was_half_closed) { /* another limit holds from here */
-		f->idle_since_ms = f->worker->loop.now_ms;
-		restart_timer(f);
-	}
+	if (idle_half_closed(f) && !was_half_closed)
+		idle_restart(f); /* another limit holds from here */
 	return STEP_WAIT;
+}
+
+static enum log_level level_of(enum flow_end end)
+{
+	switch (end) {
+	case END_LOOP:
+	case END_BACKLOG:
+		return LOG_WARN;
+	case END_ADDRESS_GONE:
+	case END_INTERFACE_GONE:
+	case END_UNRESOLVED:
+		return LOG_INFO;
+	default:
+		return LOG_DEBUG;
+	}
 }
 
 /* The order matters: stop the work, then the sockets, then what knew them. */
@@ -356,8 +431,7 @@ static enum step flow_close(struct tcp_flow *f)
 	struct worker *w = f->worker;
 	bool reset = f->end != END_DONE;
 
-	flow_log(f, f->end == END_LOOP || f->end == END_BACKLOG ? LOG_WARN : LOG_DEBUG,
-		 "%s, %s, up %llu down %llu bytes", flow_end_names[f->end],
+	flow_log(f, level_of(f->end), "%s, %s, up %llu down %llu bytes", flow_end_names[f->end],
 		 relay_method_name(&f->relay),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, CLIENT) : 0),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, UPSTREAM) : 0));
@@ -369,6 +443,9 @@ static enum step flow_close(struct tcp_flow *f)
 		stream_close(&f->side[side], reset);
 	relay_release(&f->relay);
 	trace_deinit(&f->trace);
+	decide_free(f->decide);
+	dial_owed_free(f->kick.owed);
+	free(f->domain);
 	list_unlink(&f->link);
 	mem_pool_put(&w->flow_pool, f);
 	worker_flow_gone(w);
@@ -403,6 +480,7 @@ void tcp_flow_start(struct worker *w, const struct inbound *inbound, int fd,
 				.inbound = inbound,
 				.source = *source,
 				.destination = *destination,
+				.rule = CONFIG_NONE,
 				.side = { STREAM_NULL, STREAM_NULL } };
 	w->next_id += w->config->workers; /* unique over all workers */
 	timer_init(&f->timer, on_dial_timeout);
@@ -420,32 +498,4 @@ void tcp_flow_kill(struct tcp_flow *f, enum flow_end why)
 {
 	flow_end(f, why);
 	flow_advance(f);
-}
-
-/* What the upstream socket stands on is gone: its packets would go nowhere until it times out. */
-static enum flow_end lost_ground(const struct tcp_flow *f, const struct netif_list *interfaces)
-{
-	int fd = f->side[UPSTREAM].fd, interface = sock_bound_interface(fd);
-	const struct netif *bound = netif_by_index(interfaces, interface);
-	struct addr local;
-
-	if (interface && !(bound && bound->up))
-		return END_INTERFACE_GONE;
-	if (f->outbound->foreign_source || sock_local_addr(fd, &local))
-		return END_NONE;
-	local.port = 0;
-	return netif_has_address(interfaces, &local) ? END_NONE : END_ADDRESS_GONE;
-}
-
-void tcp_flow_check_interfaces(struct tcp_flow *f, const struct netif_list *interfaces)
-{
-	enum flow_end lost;
-
-	if (f->state != FLOW_RELAY || f->outbound->elsewhere)
-		return;
-	lost = lost_ground(f, interfaces);
-	if (!lost)
-		return;
-	flow_log(f, LOG_INFO, "%s", flow_end_names[lost]);
-	tcp_flow_kill(f, lost);
 }

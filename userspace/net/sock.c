@@ -267,3 +267,21 @@ void sock_incoming(int fd, sa_family_t family, int *ret_interface, uint8_t *ret_
 	     cmsg = CMSG_NXTHDR(&message, cmsg))
 		take_control(cmsg, ret_interface, ret_dscp);
 }
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+bool sock_is_transparent(int fd, sa_family_t family)
+{
+	return family == AF_INET ? get_int(fd, IPPROTO_IP, IP_TRANSPARENT)
+				 : get_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT);
+}
+
+uint64_t sock_netns_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}

@@ -56,7 +56,10 @@ uint32_t sock_rtt_us(int fd); /* smoothed round trip time, TCP_INFO; 0 if unknow
  * IPV6_2292PKTOPTIONS). @family: of its peer. */
 void sock_incoming(int fd, sa_family_t family, int *ret_interface, uint8_t *ret_dscp);
 uint32_t sock_mark(int fd); /* 0: none */
-int sock_error(int fd); /* SO_ERROR as -errno, 0: none; reading clears it */
+/* Whether it may have an address that is not ours. @family: of the socket's own address. */
+bool sock_is_transparent(int fd, sa_family_t family);
+uint64_t sock_netns_cookie(int fd); /* of its network namespace (5.14); 0: unknown */
+int sock_error(int fd);             /* SO_ERROR as -errno, 0: none; reading clears it */
 int sock_local_addr(int fd, struct addr *ret);
 int sock_peer_addr(int fd, struct addr *ret);
 /* Whether the address is one of this host's own, in this network namespace, now. */

@@ -1,3 +1,2 @@
 /* domain - names as the network writes them. */
 #include "proto/sniff.h"
-

@@ -1,0 +1,30 @@
+/* ground - what a flow's upstream socket stands on: its own address, the interface it is bound to. */
+#include "flow/worker.h"
+
+/* Its packets would go nowhere until it times out. A socket with the client's address needs none of ours. */
+static enum flow_end lost_ground(const struct tcp_flow *f, const struct netif_list *interfaces)
+{
+	int fd = f->side[UPSTREAM].fd, interface = sock_bound_interface(fd);
+	const struct netif *bound = netif_by_index(interfaces, interface);
+	struct addr local;
+
+	if (interface && !(bound && bound->up))
+		return END_INTERFACE_GONE;
+	if (sock_local_addr(fd, &local) || sock_is_transparent(fd, local.family))
+		return END_NONE;
+	local.port = 0;
+	return netif_has_address(interfaces, &local) ? END_NONE : END_ADDRESS_GONE;
+}
+
+void tcp_flow_check_interfaces(struct tcp_flow *f, const struct netif_list *interfaces)
+{
+	enum flow_end lost;
+
+	/* of another network namespace @interfaces knows nothing */
+	if (f->state != FLOW_RELAY ||
+	    sock_netns_cookie(f->side[UPSTREAM].fd) != sock_netns_cookie(f->side[CLIENT].fd))
+		return;
+	lost = lost_ground(f, interfaces);
+	if (lost)
+		tcp_flow_kill(f, lost);
+}
