@@ -32,12 +32,13 @@ class Lab:
 
     @staticmethod
     def sweep():
-        """Takes down the labs of test processes that were killed."""
-        for path in pathlib.Path("/run/netns").glob("t*-router"):
-            owner = re.fullmatch(r"t(\d+)-router", path.name)
-            if owner and not pathlib.Path("/proc", owner[1]).exists():
-                subprocess.run([LAB_TOOL, "down"], env=os.environ | {"SEAM_LAB": f"t{owner[1]}"}, check=False,
-                               capture_output=True)
+        """Takes down the labs of test processes that were killed, and what cases have added (test_options: -else)."""
+        for path in pathlib.Path("/run/netns").glob("t*-*"):
+            owner = re.fullmatch(r"t(\d+)-(router|else)", path.name)
+            if not owner or pathlib.Path("/proc", owner[1]).exists():
+                continue
+            command = [LAB_TOOL, "down"] if owner[2] == "router" else ["ip", "netns", "del", path.name]
+            subprocess.run(command, env=os.environ | {"SEAM_LAB": f"t{owner[1]}"}, check=False, capture_output=True)
 
     def tool(self, *words):
         done = subprocess.run([LAB_TOOL, *words], env=os.environ | {"SEAM_LAB": self.name}, capture_output=True,

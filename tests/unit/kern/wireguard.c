@@ -1,5 +1,5 @@
-/* A WireGuard interface, really made in a network namespace of its own, and the messages for a kernel that
- * has WireGuard, taken apart again. */
+/* A WireGuard interface, really made in a network namespace of its own: what the system and
+ * wireguard-go see of it, and that nothing is left of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,292 +10,19 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/genetlink.h>
-#include <linux/wireguard.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "base/names.h"
-#include "kern/wireguard_backend.h"
 #include "net/sock.h"
+#include "wireguard_config.h"
 
-#define MARK     0x5eaU
-#define MTU      1380
-#define PORT     51999
 #define MANY_IPS 200
 
-static const char *lacking; /* why no interface can be made here */
-static char name[IFNAMSIZ];
 static char out[1 << 16];
-
-/* Configuration ------------------------------------------------------------------------------------- */
-
-static struct config_prefix prefix(const char *text, uint8_t bits)
-{
-	struct config_prefix prefix = { .bits = bits };
-
-	assert_int_equal(addr_parse(text, 0, &prefix.addr), 0);
-	return prefix;
-}
-
-static const char *const addresses[] = { "192.0.2.7", "2001:db8::7", NULL, "peer.example" };
-
-/* @peers peers of @ips allowed IPs each, of both families in turn, no two the same. */
-static struct config_wireguard *make_config(size_t peers, size_t ips)
-{
-	struct config_wireguard *c = calloc(1, sizeof(*c));
-
-	c->name = name;
-	c->create = true;
-	c->mtu = MTU;
-	c->addresses = calloc(2, sizeof(*c->addresses));
-	c->addresses[c->address_count++] = prefix("10.99.0.2", 24);
-	c->addresses[c->address_count++] = prefix("fd99::2", 64);
-	memset(c->private_key, 0x42, sizeof(c->private_key));
-	c->peers = calloc(peers + 1, sizeof(*c->peers));
-	c->peer_count = peers;
-	for (size_t i = 0; i < peers; i++) {
-		struct config_peer *peer = &c->peers[i];
-
-		memset(peer->public_key, (int)i + 1, sizeof(peer->public_key));
-		memset(peer->pre_shared_key, i % 2 ? 0 : 0x77, sizeof(peer->pre_shared_key));
-		peer->keepalive_s = 25 + (uint32_t)i;
-		peer->address = (char *)addresses[i % ARRAY_SIZE(addresses)];
-		peer->port = (uint16_t)(PORT + i);
-		peer->allowed_ips = calloc(ips + 1, sizeof(*peer->allowed_ips));
-		peer->allowed_ip_count = ips;
-		for (size_t j = 0; j < ips; j++) {
-			char text[64];
-
-			if (j % 2)
-				snprintf(text, sizeof(text), "fd98:%zx:%zx::", i, j);
-			else
-				snprintf(text, sizeof(text), "10.%zu.%zu.%zu", i, j / 2 % 256,
-					 j / 512 * 16);
-			peer->allowed_ips[j] = prefix(text, j % 2 ? 64 : 28);
-		}
-	}
-	return c;
-}
-
-static void free_config(struct config_wireguard *c)
-{
-	for (size_t i = 0; i < c->peer_count; i++)
-		free(c->peers[i].allowed_ips);
-	free(c->peers);
-	free(c->addresses);
-	free(c);
-}
-
-/* Messages ------------------------------------------------------------------------------------------ */
-
-struct parsed {
-	const struct config_wireguard *config;
-	size_t messages, peer, ip; /* seen so far, and of which peer all IPs up to where */
-	size_t pieces;             /* of a peer that began in an earlier message */
-	const struct nlattr *device[WGDEVICE_A_MAX + 1], *part[WGPEER_A_MAX + 1];
-	const struct nlattr *allowed[WGALLOWEDIP_A_MAX + 1];
-};
-
-static int take_device(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-
-	assert_in_range(mnl_attr_get_type(attr), 1, WGDEVICE_A_MAX);
-	p->device[mnl_attr_get_type(attr)] = attr;
-	return MNL_CB_OK;
-}
-
-static int take_part(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-
-	assert_in_range(mnl_attr_get_type(attr), 1, WGPEER_A_MAX);
-	p->part[mnl_attr_get_type(attr)] = attr;
-	return MNL_CB_OK;
-}
-
-static int take_allowed(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-
-	assert_in_range(mnl_attr_get_type(attr), 1, WGALLOWEDIP_A_MAX);
-	p->allowed[mnl_attr_get_type(attr)] = attr;
-	return MNL_CB_OK;
-}
-
-static void assert_payload(const struct nlattr *attr, const void *bytes, size_t size)
-{
-	assert_non_null(attr);
-	assert_int_equal(mnl_attr_get_payload_len(attr), size);
-	assert_memory_equal(mnl_attr_get_payload(attr), bytes, size);
-}
-
-static int check_ip(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-	const struct config_peer *peer = &p->config->peers[p->peer];
-	const struct config_prefix *want = &peer->allowed_ips[p->ip++];
-
-	assert_true(p->ip <= peer->allowed_ip_count);
-	memset(p->allowed, 0, sizeof(p->allowed));
-	assert_int_equal(mnl_attr_parse_nested(attr, take_allowed, p), MNL_CB_OK);
-	assert_int_equal(mnl_attr_get_u16(p->allowed[WGALLOWEDIP_A_FAMILY]), want->addr.family);
-	assert_int_equal(mnl_attr_get_u8(p->allowed[WGALLOWEDIP_A_CIDR_MASK]), want->bits);
-	assert_payload(p->allowed[WGALLOWEDIP_A_IPADDR], &want->addr.v6,
-		       want->addr.family == AF_INET ? 4 : 16);
-	return MNL_CB_OK;
-}
-
-static int check_peer(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-	const struct config_peer *peer = &p->config->peers[p->peer];
-	struct sockaddr_storage sa;
-	struct addr endpoint;
-
-	if (p->ip == peer->allowed_ip_count && p->pieces) { /* the last one is complete */
-		peer = &p->config->peers[++p->peer];
-		p->ip = 0;
-	}
-	assert_true(p->peer < p->config->peer_count);
-	memset(p->part, 0, sizeof(p->part));
-	assert_int_equal(mnl_attr_parse_nested(attr, take_part, p), MNL_CB_OK);
-	assert_payload(p->part[WGPEER_A_PUBLIC_KEY], peer->public_key, WG_KEY_LEN);
-	if (p->ip) {
-		assert_null(p->part[WGPEER_A_FLAGS]);
-		assert_null(p->part[WGPEER_A_PRESHARED_KEY]);
-		assert_null(p->part[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]);
-	} else {
-		assert_int_equal(mnl_attr_get_u32(p->part[WGPEER_A_FLAGS]),
-				 WGPEER_F_REPLACE_ALLOWEDIPS);
-		assert_payload(p->part[WGPEER_A_PRESHARED_KEY], peer->pre_shared_key, WG_KEY_LEN);
-		assert_int_equal(mnl_attr_get_u16(p->part[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]),
-				 peer->keepalive_s);
-	}
-	if (!p->ip && wireguard_endpoint_of(peer, &endpoint))
-		assert_payload(p->part[WGPEER_A_ENDPOINT], &sa, addr_to_sockaddr(&endpoint, &sa));
-	else
-		assert_null(p->part[WGPEER_A_ENDPOINT]);
-	assert_int_equal(mnl_attr_parse_nested(p->part[WGPEER_A_ALLOWEDIPS], check_ip, p),
-			 MNL_CB_OK);
-	p->pieces++;
-	return MNL_CB_OK;
-}
-
-static void check_message(struct parsed *p, const char *buf)
-{
-	const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
-	const struct genlmsghdr *header = mnl_nlmsg_get_payload(nlh);
-
-	assert_int_equal(nlh->nlmsg_type, 29);
-	assert_int_equal(header->cmd, WG_CMD_SET_DEVICE);
-	assert_int_equal(header->version, WG_GENL_VERSION);
-	memset(p->device, 0, sizeof(p->device));
-	assert_int_equal(mnl_attr_parse(nlh, sizeof(*header), take_device, p), MNL_CB_OK);
-	assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_IFINDEX]), 7);
-	assert_null(p->device[WGDEVICE_A_IFNAME]);
-	if (p->messages) {
-		assert_null(p->device[WGDEVICE_A_PRIVATE_KEY]);
-		assert_null(p->device[WGDEVICE_A_LISTEN_PORT]);
-		assert_null(p->device[WGDEVICE_A_FWMARK]);
-		assert_null(p->device[WGDEVICE_A_FLAGS]);
-	} else {
-		assert_payload(p->device[WGDEVICE_A_PRIVATE_KEY], p->config->private_key,
-			       WG_KEY_LEN);
-		assert_int_equal(mnl_attr_get_u16(p->device[WGDEVICE_A_LISTEN_PORT]), PORT);
-		assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_FWMARK]), MARK);
-		assert_int_equal(mnl_attr_get_u32(p->device[WGDEVICE_A_FLAGS]),
-				 WGDEVICE_F_REPLACE_PEERS);
-	}
-	assert_int_equal(mnl_attr_parse_nested(p->device[WGDEVICE_A_PEERS], check_peer, p),
-			 MNL_CB_OK);
-	p->messages++;
-}
-
-static const struct {
-	size_t peers, ips, size, messages; /* 0: any number above 1 */
-} splits[] = {
-	{ 0, 0, 8192, 1 },   { 1, 0, 8192, 1 },   { 1, 1, 8192, 1 },   { 3, 0, 8192, 1 },
-	{ 3, 2, 8192, 1 },   { 1, 200, 8192, 1 }, { 1, 500, 8192, 0 }, { 40, 30, 8192, 0 },
-	{ 200, 0, 8192, 0 }, { 7, 13, 512, 0 },   { 5, 100, 600, 0 },  { 2, 1000, 8192, 0 },
-};
-
-static void test_messages(void **state)
-{
-	_Alignas(NLMSG_ALIGNTO) char buf[WIREGUARD_NETLINK_BYTES];
-
-	for (size_t i = 0; i < ARRAY_SIZE(splits); i++) {
-		struct config_wireguard *config = make_config(splits[i].peers, splits[i].ips);
-		struct wireguard_messages messages = {
-			.config = config, .mark = MARK, .index = 7, .family = 29
-		};
-		struct parsed parsed = { .config = config };
-
-		config->listen_port = PORT;
-		while (wireguard_messages_next(&messages, buf, splits[i].size)) {
-			assert_in_range(((struct nlmsghdr *)buf)->nlmsg_len, 1, splits[i].size);
-			check_message(&parsed, buf);
-			assert_true(parsed.messages < 1000);
-		}
-		if (splits[i].peers) { /* the last peer's last IP */
-			assert_int_equal(parsed.peer, splits[i].peers - 1);
-			assert_int_equal(parsed.ip, splits[i].ips);
-		}
-		if (splits[i].messages)
-			assert_int_equal(parsed.messages, splits[i].messages);
-		else
-			assert_true(parsed.messages > 1);
-		free_config(config);
-	}
-}
-
-static int check_endpoint(const struct nlattr *attr, void *data)
-{
-	struct parsed *p = data;
-
-	memset(p->part, 0, sizeof(p->part));
-	assert_int_equal(mnl_attr_parse_nested(attr, take_part, p), MNL_CB_OK);
-	return MNL_CB_OK;
-}
-
-static void test_endpoint_message(void **state)
-{
-	static const char *const endpoints[] = { "192.0.2.7", "2001:db8::7" };
-	static const uint8_t key[WG_KEY_LEN] = { 1, 2, 3 };
-	struct wireguard w = { .family = 29, .link.index = 7 };
-	_Alignas(NLMSG_ALIGNTO) char buf[WIREGUARD_NETLINK_BYTES];
-
-	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
-		struct parsed p = { .messages = 0 };
-		struct sockaddr_storage sa;
-		struct addr addr;
-		socklen_t len;
-
-		assert_int_equal(addr_parse(endpoints[i], PORT, &addr), 0);
-		len = addr_to_sockaddr(&addr, &sa);
-		wireguard_messages_endpoint(buf, &w, key, &addr);
-		assert_int_equal(mnl_attr_parse((struct nlmsghdr *)buf, sizeof(struct genlmsghdr),
-						take_device, &p),
-				 MNL_CB_OK);
-		assert_null(p.device[WGDEVICE_A_FLAGS]);
-		assert_null(p.device[WGDEVICE_A_PRIVATE_KEY]);
-		assert_int_equal(
-			mnl_attr_parse_nested(p.device[WGDEVICE_A_PEERS], check_endpoint, &p),
-			MNL_CB_OK);
-		assert_payload(p.part[WGPEER_A_PUBLIC_KEY], key, sizeof(key));
-		assert_payload(p.part[WGPEER_A_ENDPOINT], &sa, len);
-		assert_int_equal(mnl_attr_get_u32(p.part[WGPEER_A_FLAGS]), WGPEER_F_UPDATE_ONLY);
-		assert_null(p.part[WGPEER_A_ALLOWEDIPS]);
-	}
-}
-
-/* Interfaces ---------------------------------------------------------------------------------------- */
 
 /* What @command prints, in a buffer that the next call uses again. */
 __attribute__((format(printf, 1, 2))) static const char *run(const char *format, ...)
@@ -374,21 +101,12 @@ static void assert_nothing_left(void)
 	assert_int_equal(errno, ECHILD);
 }
 
-static void need_interfaces(void)
-{
-	if (lacking) {
-		print_message("%s\n", lacking);
-		skip();
-	}
-}
-
 static void test_interface(void **state)
 {
 	struct config_wireguard *config;
 	struct wireguard *w;
 	char table[32], word[96];
 
-	need_interfaces();
 	config = make_config(2, 2);
 	config->addresses[0].bits = 32;
 	config->peers[0].allowed_ips[0] = prefix("0.0.0.0", 0);
@@ -426,7 +144,6 @@ static void test_go_sees(void **state)
 	struct wireguard *w;
 	struct addr addr;
 
-	need_interfaces();
 	config = make_config(3, 2);
 	config->listen_port = PORT;
 	config->peers[1].address = NULL;
@@ -480,7 +197,6 @@ static void test_down_until_endpoint(void **state)
 	struct wireguard *w;
 	struct addr addr;
 
-	need_interfaces();
 	config = make_config(1, 2);
 	config->listen_port = PORT;
 	config->peers[0].address = "peer.example";
@@ -515,7 +231,6 @@ static void test_process_ends(void **state)
 	struct wireguard *w;
 	struct addr addr;
 
-	need_interfaces();
 	config = make_config(1, 1);
 	w = make(config);
 	poll_fd.fd = wireguard_pidfd(w);
@@ -543,7 +258,6 @@ static void test_many_ips(void **state)
 	struct wireguard *w;
 	char command[64];
 
-	need_interfaces();
 	config = make_config(1, MANY_IPS);
 	w = make(config);
 	assert_int_equal(count(get(), "allowed_ip="), MANY_IPS);
@@ -563,7 +277,6 @@ static void test_name_is_taken(void **state)
 	struct wireguard *w, *other = NULL;
 	unsigned index;
 
-	need_interfaces();
 	config = make_config(1, 1);
 	w = make(config);
 	index = if_nametoindex(name);
@@ -583,7 +296,6 @@ static void test_leftover_rules(void **state)
 	struct config_wireguard *config;
 	struct wireguard *w;
 
-	need_interfaces();
 	run("ip rule add pref 540 oif %s lookup 98; ip rule add pref 540 oif %s lookup 99; "
 	    "ip -6 rule add pref 540 oif %s lookup 99; ip rule add pref 540 oif other lookup 99",
 	    name, name, name);
@@ -605,7 +317,6 @@ static void test_rp_filter(void **state)
 		int all, by_default, after;
 	} cases[] = { { 0, 0, 0 }, { 1, 0, 2 }, { 0, 1, 2 }, { 0, 2, 2 }, { 2, 1, 1 } };
 
-	need_interfaces();
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct config_wireguard *config = make_config(1, 1);
 		struct wireguard *w;
@@ -630,7 +341,6 @@ static void test_failures_leave_nothing(void **state)
 	struct wireguard *w = NULL;
 	int fd;
 
-	need_interfaces();
 	config = make_config(1, 1);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
@@ -662,7 +372,7 @@ static void test_failures_leave_nothing(void **state)
 	assert_nothing_left();
 }
 
-/* A daemon that cannot clean up: the process ends, its interface with it, and the next start is fine. */
+/* A daemon that cannot clean up: the process ends, the interface too, the next start is fine. */
 static void test_killed(void **state)
 {
 	struct config_wireguard *config;
@@ -670,7 +380,6 @@ static void test_killed(void **state)
 	pid_t pid;
 	char byte;
 
-	need_interfaces();
 	config = make_config(1, 1);
 	assert_int_equal(pipe(pipes), 0);
 	pid = fork();
@@ -715,8 +424,6 @@ static const char *look_around(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_endpoint_message),
 		cmocka_unit_test(test_interface),
 		cmocka_unit_test(test_go_sees),
 		cmocka_unit_test(test_down_until_endpoint),
@@ -728,9 +435,11 @@ int main(void)
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_failures_leave_nothing),
 	};
-	int failed;
+	const char *lacking = look_around();
 
-	lacking = look_around();
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	return failed ? failed : lacking ? 77 : 0;
+	if (lacking) {
+		print_message("%s\n", lacking);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
