@@ -10,7 +10,7 @@
 #include "net/addr.h"
 #include "net/protocol.h"
 
-#define ROUTE_RESOLVED_MAX 16
+#define ROUTE_RESOLVED_MAX 32
 
 /* What is known of a connection. */
 struct route_meta {

@@ -1,1 +1,0 @@
-int route_unused_translation_unit;
