@@ -47,11 +47,3 @@ void dial_finish(struct dial *dial, const struct dial_result *result)
 	dial->request.done(dial->request.owner, result);
 	dial_cancel(dial, true); /* closes what was not taken */
 }
-
-void dial_owed_free(struct dial_owed *owed)
-{
-	if (!owed)
-		return;
-	free(owed->state);
-	free(owed);
-}

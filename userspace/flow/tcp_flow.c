@@ -399,8 +399,11 @@ static enum step flow_relay(struct tcp_flow *f)
 	int r = relay_run(&f->relay, &label);
 
 	if (r < 0) {
-		flow_log(f, LOG_DEBUG, "%s socket: %s",
-			 f->relay.failed == CLIENT ? "client" : "upstream", strerror(-r));
+		const char *why = f->relay.opening ? f->relay.opening->why : NULL;
+
+		flow_log(f, why ? LOG_INFO : LOG_DEBUG, "%s socket: %s",
+			 f->relay.failed == CLIENT ? "client" : "upstream",
+			 why ? why : strerror(-r));
 		return flow_end(f, why_broken(f, r));
 	}
 	if (r == RELAY_DONE)

@@ -187,8 +187,10 @@ static int read_answer(struct pump *p)
 
 	if (n < 0 && errno != EAGAIN)
 		return relay_fail(p, p->from, -errno);
-	if (n == 0) /* it ended without an answer: that ends the flow as it would without a proxy */
-		return 1;
+	if (n == 0) {
+		o->why = "the proxy hung up";
+		return relay_fail(p, p->from, -ECONNRESET);
+	}
 	if (n > 0)
 		step.in_len = (size_t)n;
 	result = o->answer->answer(o->answer_state, &step);
@@ -196,10 +198,15 @@ static int read_answer(struct pump *p)
 		return relay_fail(p, p->from, -EIO);
 	if (result == HANDSHAKE_DONE)
 		return 1;
+	o->why = step.why;
 	if (result != HANDSHAKE_MORE || n == HANDSHAKE_IN_MAX)
 		return relay_fail(p, p->from, step.err ? step.err : -EPROTO);
-	if (p->from->io.have & EPOLLRDHUP)
+	if (step.eaten)
+		return read_answer(p); /* what follows may be here as well */
+	if (p->from->io.have & EPOLLRDHUP) {
+		o->why = "the proxy hung up";
 		return relay_fail(p, p->from, -ECONNRESET);
+	}
 	loop_io_drained(&p->from->io, EPOLLIN); /* more is a new edge */
 	return 0;
 }

@@ -22,6 +22,7 @@ struct relay_opening {
 	uint64_t until_ms; /* the next piece waits for this, 0: and for an acknowledgement */
 	const struct handshake_ops *answer; /* of the proxy; NULL: none */
 	void *answer_state;
+	const char *why; /* static: what was wrong with the answer; NULL: nothing */
 };
 
 /* Right after relay_start(). -ENOMEM */

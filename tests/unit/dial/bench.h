@@ -220,6 +220,7 @@ static inline int setup(void **state)
 	bench->dialer = interfaces_dialer_new();
 	assert_non_null(bench->dialer);
 	bench->dialer->via = &bench->via;
+	bench->dialer->always = true;
 	bench->dialer->strategy.kind = NETWORK_FALLBACK;
 	bench->dialer->strategy.fallback_types = BIT(TYPE_CELLULAR);
 	bench->dialer->fallback_delay_ms = DELAY_MS;

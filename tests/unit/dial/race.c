@@ -241,11 +241,11 @@ static void test_cancel_at_every_step(void **state)
 
 static void test_addresses_skip_the_race(void **state)
 {
-	struct target target = { .domain = "both.test" };
+	struct dial_request request = { .target.domain = "both.test" };
 
-	assert_ptr_equal((dial_race_ops.skip)(&rig->race->base, &target), &rig->race->base);
-	target = (struct target){ .addr = fake_addr(DNS_A, 1) };
-	assert_ptr_equal((dial_race_ops.skip)(&rig->race->base, &target), &rig->via);
+	assert_ptr_equal((dial_race_ops.skip)(&rig->race->base, &request), &rig->race->base);
+	request.target = (struct target){ .addr = fake_addr(DNS_A, 1) };
+	assert_ptr_equal((dial_race_ops.skip)(&rig->race->base, &request), &rig->via);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

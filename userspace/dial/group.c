@@ -1,0 +1,49 @@
+#include "dial/group.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static const struct dialer *group_skip(const struct dialer *self, const struct dial_request *request)
+{
+	const struct group_dialer *group = container_of(self, struct group_dialer, base);
+	size_t selected = atomic_load_explicit(&group->selected, memory_order_relaxed);
+
+	assert(selected < group->count);
+	return group->members[selected];
+}
+
+/* A dial never begins here: skip is asked before. */
+static int group_start(struct dial *dial)
+{
+	assert(false);
+	dial->call = "group";
+	return -EINVAL;
+}
+
+static void group_cancel(struct dial *dial, bool reset)
+{
+	assert(false);
+}
+
+static void group_free(struct dialer *self)
+{
+	struct group_dialer *group = container_of(self, struct group_dialer, base);
+
+	free(group->members);
+	free(group);
+}
+
+void group_select(struct group_dialer *group, size_t member)
+{
+	assert(member < group->count);
+	atomic_store_explicit(&group->selected, member, memory_order_relaxed);
+}
+
+const struct dialer_ops dial_group_ops = {
+	.name = "group",
+	.dial_size = sizeof(struct dial),
+	.start = group_start,
+	.cancel = group_cancel,
+	.skip = group_skip,
+	.free = group_free,
+};
