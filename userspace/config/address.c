@@ -52,6 +52,20 @@ static bool prefix_equal(const struct config_prefix *a, const struct config_pref
 	return a->bits == b->bits && addr_equal(&a->addr, &b->addr);
 }
 
+/* @text with a length, or where the key says so without. */
+static int read_prefix(const struct schema_key *key, const char *text, struct config_prefix *ret)
+{
+	struct config_prefix prefix = { 0 };
+
+	if (!key->bare || strchr(text, '/'))
+		return value_prefix(text, ret);
+	if (addr_parse(text, 0, &prefix.addr) < 0)
+		return -EINVAL;
+	prefix.bits = prefix.addr.family == AF_INET ? 32 : 128;
+	*ret = prefix;
+	return 0;
+}
+
 static void refuse_prefix(const struct item *item, const char *text)
 {
 	struct addr addr;
@@ -84,7 +98,7 @@ static bool take_prefix(const struct item *item, struct config_prefix *list, siz
 		field_wrong_type(item, KEY_STRING);
 		return false;
 	}
-	if (value_prefix(text, &prefix) < 0) {
+	if (read_prefix(item->key, text, &prefix) < 0) {
 		refuse_prefix(item, text);
 		return false;
 	}
@@ -99,7 +113,7 @@ static bool take_prefix(const struct item *item, struct config_prefix *list, siz
 		field_wrong(item, "\"%s\" is not an address of an interface", text);
 		return false;
 	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; !item->key->bare && i < count; i++) { /* those lists are long */
 		if (prefix_equal(&list[i], &prefix)) {
 			field_wrong(item, "\"%s\" is here twice", text);
 			return false;
@@ -157,4 +171,15 @@ void address_take_key(const struct item *item)
 		field_wrong(item, "a key of zeroes is none");
 	else
 		memcpy(item->base + item->key->offset, key, sizeof(key));
+}
+
+void address_take_uuid(const struct item *item)
+{
+	const char *text = json_string_value(item->value);
+
+	if (!text)
+		field_wrong_type(item, KEY_UUID);
+	else if (value_uuid(text, (uint8_t *)item->base + item->key->offset) < 0)
+		field_wrong(item, "must be of the form "
+				  "\"01234567-89ab-cdef-0123-456789abcdef\"");
 }

@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include "config/detour.h"
 #include "config/dns.h"
+#include "config/group.h"
+#include "config/match.h"
 #include "config/parse.h"
 #include "config/peers.h"
 #include "config/tags.h"
@@ -91,12 +93,13 @@ static void check_outbounds(struct report *report, const json_t *root, struct dr
 	for (size_t i = 0; i < tags.count; i++) {
 		tags.names[i] = config->outbounds[i].tag;
 		check_networks(report, root, config, i);
+		group_check_proxy(report, &config->outbounds[i], i);
 	}
 	tags_check(report, &tags, &outbounds);
 	if (tags.count && draft->route_final) /* none: the list was refused as a whole */
 		config->final_outbound = tags_find(report, &tags, draft->route_final, &final);
 	if (tags.count)
-		detour_check(report, config, &tags);
+		detour_check(report, root, config, &tags);
 	if (report->result != -ENOMEM)
 		dns_check(report, root, draft, &tags);
 	tags_deinit(&tags);
@@ -185,4 +188,6 @@ void check_document(struct report *report, const json_t *root, struct draft *dra
 	check_listeners(report, config);
 	check_outbounds(report, root, draft);
 	peers_check(report, config);
+	if (report->result != -ENOMEM)
+		match_check(report, root, config);
 }

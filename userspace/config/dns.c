@@ -31,13 +31,26 @@ void dns_complete(struct report *report, const json_t *root, struct config *conf
 		report->result = -ENOMEM;
 }
 
+/* The first outbound from @index on whose sockets another one opens; NULL: there is none. */
+static const struct config_outbound *indirect(const struct config *config, size_t index)
+{
+	for (; index != CONFIG_NONE; index = config->outbounds[index].detour) {
+		const struct config_outbound *outbound = &config->outbounds[index];
+
+		if (outbound->type != OUTBOUND_DIRECT && outbound->type != OUTBOUND_WIREGUARD &&
+		    outbound->type != OUTBOUND_BLOCK)
+			return outbound;
+	}
+	return NULL;
+}
+
 static void check_detour(struct report *report, struct config *config, const struct tags *tags,
 			 size_t index)
 {
 	struct config_dns_server *server = &config->dns.servers[index];
 	struct place element = { .up = &servers, .index = index };
 	struct place place = { .up = &element, .key = "detour" };
-	const struct config_outbound *end;
+	const struct config_outbound *end, *by;
 
 	server->detour = CONFIG_NONE;
 	if (!server->detour_tag || !tags->count)
@@ -46,7 +59,12 @@ static void check_detour(struct report *report, struct config *config, const str
 	if (server->detour == CONFIG_NONE)
 		return;
 	end = &config->outbounds[detour_end(config, server->detour)];
-	if (end->type == OUTBOUND_BLOCK)
+	by = indirect(config, server->detour);
+	if (by)
+		report_error(report, AT_VALUE(&place),
+			     "\"%s\" is of type %s: questions leave by direct and wireguard only",
+			     by->tag, outbound_type_names[by->type]);
+	else if (end->type == OUTBOUND_BLOCK)
 		report_error(report, AT_VALUE(&place),
 			     "\"%s\" is of type block: nothing gets through it", end->tag);
 	else if (end->protect_path)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/names.h"
 #include "config/address.h"
+#include "config/lists.h"
 #include "config/value.h"
 
 static const char *const wanted[KEY_TYPE_COUNT] = {
@@ -17,7 +18,17 @@ static const char *const wanted[KEY_TYPE_COUNT] = {
 	[KEY_ENUM_LIST] = "a string or a list of strings",
 	[KEY_ADDRESS] = "an IP address in a string",
 	[KEY_PREFIX_LIST] = "a string such as \"10.0.0.0/8\" or a list of such strings",
+	[KEY_MILLISECONDS] = "a number of milliseconds or a string such as \"50ms\"",
+	[KEY_UUID] = "a string",
 	[KEY_WG_KEY] = "a string",
+	[KEY_NUMBER_MASK] = "an integer or a list of integers",
+	[KEY_STRING_LIST] = "a string or a list of strings",
+	[KEY_TAG_LIST] = "a string or a list of strings",
+	[KEY_PORT_LIST] = "an integer or a list of integers",
+	[KEY_PORT_RANGE_LIST] = "a string such as \"1000:2000\" or a list of such strings",
+	[KEY_MARK_LIST] = "an integer, a string such as \"0x5ea\" or a list of these",
+	[KEY_MAC_LIST] = "a string such as \"aa:bb:cc:dd:ee:ff\" or a list of such strings",
+	[KEY_HEADERS] = "an object",
 	[KEY_OBJECT] = "an object",
 	[KEY_ARRAY] = "a list of objects",
 };
@@ -72,6 +83,7 @@ static int number_in(const struct schema_key *key, const char *text, uint64_t *r
 	case KEY_SIZE:
 		return value_size(text, ret);
 	case KEY_DURATION:
+	case KEY_MILLISECONDS:
 		return value_duration(text, ret);
 	default:
 		return value_integer(text, ret);
@@ -87,9 +99,10 @@ static int number_from_string(const struct item *item, uint64_t *ret)
 		r = -EINVAL;
 	if (r != -EINVAL)
 		return r;
-	if (item->key->type == KEY_DURATION && *text && strspn(text, "0123456789") == strlen(text))
-		field_wrong(item, "a duration has a unit (did you mean \"%.*ss\"?)",
-			    report_quote(text), text);
+	if ((item->key->type == KEY_DURATION || item->key->type == KEY_MILLISECONDS) && *text &&
+	    strspn(text, "0123456789") == strlen(text))
+		field_wrong(item, "a duration has a unit (did you mean \"%.*s%s\"?)",
+			    report_quote(text), text, item->key->type == KEY_DURATION ? "s" : "ms");
 	else if (item->key->type == KEY_SIZE)
 		field_wrong(item,
 			    "\"%.*s\" is no size: units are KiB, MiB, GiB, TiB, kB, MB, GB, TB",
@@ -132,27 +145,37 @@ static void store_number(void *field, size_t size, uint64_t n)
 		*(uint64_t *)field = n;
 }
 
-static void take_number(const struct item *item)
+bool field_number(const struct item *item, uint64_t *ret)
 {
 	const struct schema_key *key = item->key;
 	uint64_t n, min = 0, max = UINT64_MAX;
 	int r = number_of(item, &n);
 
 	if (r == -EINVAL)
-		return;
+		return false;
 	(void)number_in(key, key->min, &min);
 	(void)number_in(key, key->max, &max);
-	if (r < 0 || n < min || n > max)
+	if (r < 0 || n < min || n > max) {
 		field_wrong(item, "must be between %s and %s", key->min, key->max);
-	else
-		store_number(field_of(item), key->size, n);
+		return false;
+	}
+	*ret = n;
+	return true;
+}
+
+static void take_number(const struct item *item)
+{
+	uint64_t n;
+
+	if (field_number(item, &n) && item->key->offset != SCHEMA_NO_FIELD)
+		store_number(field_of(item), item->key->size, n);
 }
 
 static void take_string(const struct item *item)
 {
 	const char *text = json_string_value(item->value);
 	const char *reason;
-	char **field = field_of(item);
+	char **field;
 	char *copy;
 
 	if (!text) {
@@ -164,6 +187,9 @@ static void take_string(const struct item *item)
 		field_wrong(item, "%s", reason);
 		return;
 	}
+	if (item->key->offset == SCHEMA_NO_FIELD)
+		return;
+	field = field_of(item);
 	copy = strdup(text);
 	if (!copy) {
 		item->report->result = -ENOMEM;
@@ -206,19 +232,25 @@ static void take_enum(const struct item *item)
 {
 	int word = word_of(item);
 
-	if (word >= 0 && item->key->offset != SCHEMA_NO_FIELD)
+	if (word < 0 || item->key->offset == SCHEMA_NO_FIELD)
+		return;
+	if (item->key->size == sizeof(bool))
+		*(bool *)field_of(item) = word;
+	else
 		*(int *)field_of(item) = word;
 }
 
 static unsigned take_word(const struct item *item, unsigned mask)
 {
 	int word = word_of(item);
+	unsigned bit;
 
 	if (word < 0)
 		return 0;
-	if (mask & 1U << word)
+	bit = 1U << ((unsigned)word + item->key->first_bit);
+	if (mask & bit)
 		field_wrong(item, "\"%s\" is here twice", item->key->words[word]);
-	return 1U << word;
+	return bit;
 }
 
 static void take_enum_list(const struct item *item)
@@ -241,12 +273,27 @@ static void take_enum_list(const struct item *item)
 }
 
 static void (*const takers[KEY_TYPE_COUNT])(const struct item *item) = {
-	[KEY_BOOL] = take_bool,          [KEY_INTEGER] = take_number,
-	[KEY_MARK] = take_number,        [KEY_SIZE] = take_number,
-	[KEY_DURATION] = take_number,    [KEY_STRING] = take_string,
-	[KEY_ENUM] = take_enum,          [KEY_ENUM_LIST] = take_enum_list,
-	[KEY_ADDRESS] = address_take,    [KEY_PREFIX_LIST] = address_take_prefixes,
+	[KEY_BOOL] = take_bool,
+	[KEY_INTEGER] = take_number,
+	[KEY_MARK] = take_number,
+	[KEY_SIZE] = take_number,
+	[KEY_DURATION] = take_number,
+	[KEY_MILLISECONDS] = take_number,
+	[KEY_STRING] = take_string,
+	[KEY_ENUM] = take_enum,
+	[KEY_ENUM_LIST] = take_enum_list,
+	[KEY_ADDRESS] = address_take,
+	[KEY_UUID] = address_take_uuid,
 	[KEY_WG_KEY] = address_take_key,
+	[KEY_NUMBER_MASK] = lists_take_mask,
+	[KEY_PREFIX_LIST] = address_take_prefixes,
+	[KEY_STRING_LIST] = lists_take,
+	[KEY_TAG_LIST] = lists_take,
+	[KEY_PORT_LIST] = lists_take,
+	[KEY_PORT_RANGE_LIST] = lists_take,
+	[KEY_MARK_LIST] = lists_take,
+	[KEY_MAC_LIST] = lists_take,
+	[KEY_HEADERS] = lists_take_headers,
 };
 
 void field_take(const struct item *item)

@@ -9,12 +9,15 @@ struct item {
 	const struct schema_key *key;
 	json_t *value;
 	struct place place;
-	char *base;       /* the struct of the key's section */
-	unsigned variant; /* bit of the "type" of that section; 0: it has none, or a wrong one */
+	char *base;             /* the struct of the key's section */
+	struct variant variant; /* of the object around it */
+	unsigned depth;         /* how many SECTION_MATCH are around it */
 };
 
 /* Any type but KEY_OBJECT and KEY_ARRAY. What is wrong is reported. */
 void field_take(const struct item *item);
+/* The number that the value is, in the range of its key. False: reported. */
+bool field_number(const struct item *item, uint64_t *ret);
 /* Reports that the value is of another JSON type than @type. */
 void field_wrong_type(const struct item *item, enum key_type type);
 

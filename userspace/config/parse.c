@@ -4,7 +4,10 @@
 #include <string.h>
 #include "base/names.h"
 #include "config/field.h"
+#include "config/lists.h"
 #include "config/value.h"
+
+#define RULE_DEPTH_MAX 8U
 
 static void take_members(const struct item *parent);
 
@@ -22,9 +25,33 @@ static void take_object(const struct item *item)
 	}
 }
 
+/* "25,465": numbers. */
+static json_t *initial_list(const char *text)
+{
+	json_t *list = json_array();
+	uint64_t n = 0;
+
+	for (; *text; text += *text == ',') {
+		char number[8] = "";
+		size_t len = strcspn(text, ",");
+
+		memcpy(number, text, len < sizeof(number) ? len : sizeof(number) - 1);
+		(void)value_integer(number, &n);
+		if (json_array_append_new(list, json_integer((json_int_t)n)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+		text += len;
+	}
+	return list;
+}
+
 static json_t *initial_value(const struct schema_key *key)
 {
 	uint64_t n = 0;
+
+	if (key->type == KEY_PORT_LIST)
+		return initial_list(key->initial);
 
 	if (key->type == KEY_BOOL)
 		return json_boolean(!strcmp(key->initial, "true"));
@@ -37,12 +64,10 @@ static json_t *initial_value(const struct schema_key *key)
 /* Defaults go the way of values that were read. */
 void parse_defaults(struct report *report, enum section section, void *base)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
+	schema_for_each(key, section)
+	{
 		struct item item = { .report = report, .key = key, .base = base };
 
-		if (key->section != section)
-			continue;
 		if (key->type == KEY_OBJECT)
 			parse_defaults(report, key->child, (char *)base + key->offset);
 		if (key->type == KEY_ENUM && !key->initial && !key->required)
@@ -77,6 +102,10 @@ static void take_array(const struct item *item)
 			    count);
 		return;
 	}
+	if (element.depth == RULE_DEPTH_MAX && key->section == SECTION_MATCH) {
+		field_wrong(item, "rules are nested more than %u deep", RULE_DEPTH_MAX);
+		return;
+	}
 	list = calloc(count ? count : 1, key->element_size);
 	if (!list) {
 		item->report->result = -ENOMEM;
@@ -84,6 +113,7 @@ static void take_array(const struct item *item)
 	}
 	*(void **)(item->base + key->offset) = list;
 	*(size_t *)(item->base + key->count_offset) = count;
+	element.depth += key->section == SECTION_MATCH;
 	element.place = (struct place){ .up = &item->place };
 	json_array_foreach (item->value, element.place.index, element.value) {
 		element.base = list + element.place.index * key->element_size;
@@ -92,20 +122,39 @@ static void take_array(const struct item *item)
 	}
 }
 
-static unsigned variant_of(enum section section, const json_t *object)
+/* The bit of the word that @name has in @object, or has without being there. */
+static unsigned word_bit(enum section section, const json_t *object, const char *name)
 {
-	const struct schema_key *key = schema_find(section, "type");
-	const char *word = json_string_value(json_object_get(object, "type"));
+	const struct schema_key *key = schema_find(section, name);
+	const json_t *value = json_object_get(object, name);
+	const char *word = key && !value ? key->initial : json_string_value(value);
 	int type = key && word ? names_find(key->words, key->word_count, word) : -1;
 
 	return type < 0 ? 0 : 1U << type;
 }
 
+static struct variant variant_of(enum section section, const json_t *object, unsigned scope)
+{
+	struct variant variant = { .scope = scope };
+
+	variant.type = word_bit(section, object, "type");
+	variant.action = word_bit(section, object, "action");
+	if (section == SECTION_RULE)
+		variant.scope = SCOPE_RULE;
+	else if (section == SECTION_DNS_RULE)
+		variant.scope = SCOPE_DNS;
+	else if (section == SECTION_RULE_SET_FILE)
+		variant.scope = SCOPE_SET;
+	return variant;
+}
+
 static void unknown_key(const struct item *item, enum section section)
 {
-	const char *near = schema_near(section, item->variant, item->place.key);
 	const char *hint = schema_hint(section, item->place.key);
+	const char *near = NULL;
 
+	if (!hint && !report_full(item->report))
+		near = schema_near(section, &item->variant, item->place.key);
 	if (hint)
 		report_error(item->report, AT_KEY(&item->place), "unknown key (%s)", hint);
 	else if (near)
@@ -139,14 +188,28 @@ static void find_conflicts(const struct item *item, enum section section, const 
 				     "cannot be used together with %s", *name);
 }
 
+static void does_not_apply(const struct item *item, const json_t *object)
+{
+	const struct schema_key *key = item->key;
+	bool by_type = key->only && !(key->only & item->variant.type);
+	const char *name = by_type ? "type" : "action";
+	const char *word = json_string_value(json_object_get(object, name));
+
+	if (key->not_in & item->variant.scope)
+		report_error(item->report, AT_KEY(&item->place), "does not apply to %s",
+			     item->variant.scope == SCOPE_DNS ? "DNS rules" : "rule sets");
+	else
+		report_error(item->report, AT_KEY(&item->place), "does not apply to %s \"%s\"",
+			     name, word ? word : schema_find(key->section, name)->initial);
+}
+
 /* Whether what stands around the key leaves it a meaning. */
-static bool has_meaning(const struct item *item, enum section section, const json_t *object)
+static bool has_meaning(const struct item *item, const json_t *object)
 {
 	const struct schema_key *key = item->key;
 
-	if (!schema_applies(key, section, item->variant))
-		report_error(item->report, AT_KEY(&item->place), "does not apply to type \"%s\"",
-			     json_string_value(json_object_get(object, "type")));
+	if (!schema_applies(key, &item->variant))
+		does_not_apply(item, object);
 	else if (key->unless && json_is_true(json_object_get(object, key->unless)))
 		report_error(item->report, AT_KEY(&item->place), "has no effect while %s is true",
 			     key->unless);
@@ -165,9 +228,11 @@ static void take_member(const struct item *item, enum section section, const jso
 		unknown_key(item, section);
 		return;
 	}
-	if (!has_meaning(item, section, object))
+	if (!has_meaning(item, object))
 		return;
 	find_conflicts(item, section, object);
+	if (key->given_offset)
+		*(bool *)(item->base + key->given_offset) = true;
 	if (key->type == KEY_OBJECT)
 		take_object(item);
 	else if (key->type == KEY_ARRAY)
@@ -176,24 +241,21 @@ static void take_member(const struct item *item, enum section section, const jso
 		field_take(item);
 }
 
-static bool is_missing(const struct schema_key *key, const json_t *object, unsigned variant)
+static bool is_missing(const struct schema_key *key, const json_t *object,
+		       const struct variant *variant)
 {
 	if (!key->required || json_object_get(object, key->name))
 		return false;
-	if (key->only && !variant) /* of a type that is missing itself */
-		return false;
+	if ((key->only && !variant->type) || (key->actions && !variant->action))
+		return false; /* of a type that is missing itself */
 	return !key->needs || json_object_get(object, key->needs);
 }
 
-static void find_missing(const struct item *parent, unsigned variant)
+static void find_missing(const struct item *parent, const struct variant *variant)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
-
-		if (schema_applies(key, parent->key->child, variant) &&
-		    is_missing(key, parent->value, variant))
-			field_wrong(parent, "\"%s\" is missing", key->name);
-	}
+	schema_for_each(key, parent->key->child) if (schema_applies(key, variant) &&
+						     is_missing(key, parent->value, variant))
+		field_wrong(parent, "\"%s\" is missing", key->name);
 }
 
 static void take_members(const struct item *parent)
@@ -206,49 +268,50 @@ static void take_members(const struct item *parent)
 		field_wrong_type(parent, KEY_OBJECT);
 		return;
 	}
-	item.variant = variant_of(section, parent->value);
+	item.variant = variant_of(section, parent->value, parent->variant.scope);
 	json_object_foreach (parent->value, name, item.value) {
 		item.place = (struct place){ .up = &parent->place, .key = name };
 		item.key = schema_find(section, name);
 		take_member(&item, section, parent->value);
 	}
-	find_missing(parent, item.variant);
+	find_missing(parent, &item.variant);
 }
 
-void parse_document(struct report *report, const json_t *root, struct draft *draft)
+void parse_document(struct report *report, const json_t *root, enum section section, void *base)
 {
-	static const struct schema_key document = { .child = SECTION_ROOT };
+	struct schema_key document = { .child = section };
 	struct item item = { .report = report, .key = &document, .value = (json_t *)root };
 
-	item.base = (char *)draft;
-	parse_defaults(report, SECTION_ROOT, item.base);
+	item.base = base;
+	parse_defaults(report, section, base);
 	take_members(&item);
 }
 
 static void free_array(const struct schema_key *key, char *base)
 {
-	char *list = *(char **)(base + key->offset);
-	size_t count = *(size_t *)(base + key->count_offset);
+	char **list = (char **)(base + key->offset);
+	size_t *count = (size_t *)(base + key->count_offset);
 
-	for (size_t i = 0; i < count; i++)
-		parse_free(key->child, list + i * key->element_size);
-	free(list);
+	for (size_t i = 0; i < *count; i++)
+		parse_free(key->child, *list + i * key->element_size);
+	free(*list);
+	*list = NULL;
+	*count = 0;
 }
 
 void parse_free(enum section section, void *base)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
-		char *field;
-
-		if (key->section != section || key->offset == SCHEMA_NO_FIELD)
+	schema_for_each(key, section)
+	{
+		if (key->offset == SCHEMA_NO_FIELD)
 			continue;
-		field = (char *)base + key->offset;
 		if (key->type == KEY_OBJECT)
-			parse_free(key->child, field);
+			parse_free(key->child, (char *)base + key->offset);
 		else if (key->type == KEY_ARRAY)
 			free_array(key, base);
-		else if (key->type == KEY_STRING || key->type == KEY_PREFIX_LIST)
-			free(*(void **)field);
+		else if (key->type == KEY_STRING)
+			free(*(void **)((char *)base + key->offset));
+		else if (key->count_offset)
+			lists_free(key, base);
 	}
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include "base/names.h"
 #include "config/tree.h"
 
 struct cursor {
@@ -127,14 +128,30 @@ static int key_is(const struct member *member, const char *key)
 	return r;
 }
 
-static int find_member(struct cursor *c, const char *key, struct member *ret)
+/* Whether @step found the member @key of the object at @c; then @c moves to its value. */
+static int remember_member(struct cursor *c, const char *json, const struct position_step *step,
+			   const char *key, struct member *ret)
+{
+	struct cursor scan = { json + step->key, c->end };
+	int r;
+
+	if (!step->value || step->bracket != (size_t)(c->at - json) || !next_member(&scan, ret))
+		return 0;
+	r = key_is(ret, key);
+	if (r > 0)
+		c->at = scan.at;
+	return r;
+}
+
+static int find_member(struct cursor *c, const char *json, struct position_step *step,
+		       const char *key, struct member *ret)
 {
 	struct cursor scan = *c;
 	struct member member;
-	int found = 0;
+	int found = remember_member(c, json, step, key, ret);
 
-	if (!eat(&scan, '{'))
-		return 0;
+	if (found || !eat(&scan, '{'))
+		return found;
 	while (next_member(&scan, &member)) {
 		int r = key_is(&member, key);
 
@@ -142,32 +159,54 @@ static int find_member(struct cursor *c, const char *key, struct member *ret)
 			return r;
 		if (r) {
 			found = 1;
-			c->at = scan.at;
+			*step = (struct position_step){ .bracket = (size_t)(c->at - json),
+							.key = (size_t)(member.key - json),
+							.value = (size_t)(scan.at - json) };
 			*ret = member;
 		}
 		skip_value(&scan);
 	}
+	if (found)
+		c->at = json + step->value;
 	return found;
 }
 
-static int find_element(struct cursor *c, size_t index)
+static int find_element(struct cursor *c, const char *json, struct position_step *step,
+			size_t index)
 {
+	size_t bracket = (size_t)(c->at - json), at = 0;
+	bool resume = step->value && step->bracket == bracket && step->index <= index;
 	struct cursor scan = *c;
 
 	if (!eat(&scan, '['))
 		return 0;
-	for (; next_element(&scan); skip_value(&scan)) {
-		if (!index--) {
-			*c = scan;
-			return 1;
-		}
+	if (resume) {
+		scan.at = json + step->value;
+		at = step->index;
+	}
+	for (; next_element(&scan); skip_value(&scan), at++) {
+		size_t value = (size_t)(scan.at - json);
+
+		if (at < index)
+			continue;
+		*step = (struct position_step){ bracket, index, value, value };
+		*c = scan;
+		return 1;
 	}
 	return 0;
 }
 
+struct descent {
+	struct position_memo *memo;
+	const char *json;
+	size_t depth;
+};
+
 /* Moves @c to the value of @place and *@ret_key to its key. 1; 0: as near as there is; -ENOMEM. */
-static int descend(struct cursor *c, const struct place *place, const char **ret_key)
+static int descend(struct descent *descent, struct cursor *c, const struct place *place,
+		   const char **ret_key)
 {
+	struct position_step *step;
 	struct member member;
 	int r;
 
@@ -176,28 +215,30 @@ static int descend(struct cursor *c, const struct place *place, const char **ret
 		*ret_key = c->at;
 		return 1;
 	}
-	r = descend(c, place->up, ret_key);
-	if (r <= 0)
+	r = descend(descent, c, place->up, ret_key);
+	if (r <= 0 || descent->depth >= ARRAY_SIZE(descent->memo->steps))
 		return r;
+	step = &descent->memo->steps[descent->depth++];
 	*ret_key = c->at;
 	if (!place->key) {
-		r = find_element(c, place->index);
+		r = find_element(c, descent->json, step, place->index);
 		if (r)
 			*ret_key = c->at;
 		return r;
 	}
-	r = find_member(c, place->key, &member);
+	r = find_member(c, descent->json, step, place->key, &member);
 	if (r > 0)
 		*ret_key = member.key;
 	return r;
 }
 
-int position_find(const struct text *text, const struct place *place, bool at_key,
-		  size_t *ret_offset)
+int position_find(const struct text *text, struct position_memo *memo, const struct place *place,
+		  bool at_key, size_t *ret_offset)
 {
+	struct descent descent = { .memo = memo, .json = text->json };
 	struct cursor c = { text->json, text->json + text->len };
 	const char *key = c.at;
-	int r = descend(&c, place, &key);
+	int r = descend(&descent, &c, place, &key);
 
 	if (r < 0)
 		return r;

@@ -1,6 +1,7 @@
 /* position - where in the text a key or a value stands; jansson forgets it.
  *
- * Works on text->json without keeping anything: an error costs one scan, a good file none.
+ * Works on text->json, and keeps only the way to the last place: errors in the order of the text cost
+ * one scan together, a good file none.
  * The text need not be valid: what cannot be followed ends the search.
  */
 #pragma once
@@ -15,10 +16,21 @@ struct place {
 	size_t index;
 };
 
+/* A value that was found in the object or list at @bracket. */
+struct position_step {
+	size_t bracket, index;
+	size_t key, value; /* offsets; in a list both are the value's. 0: nothing was found */
+};
+
+/* For one text; zeroed at first. */
+struct position_memo {
+	struct position_step steps[TEXT_DEPTH_MAX + 1]; /* by depth */
+};
+
 /* The offset of the value, or with @at_key of its key. What is not there is shown at the nearest
  * value around it. Of two equal keys the last counts. 0 or -ENOMEM. */
-int position_find(const struct text *text, const struct place *place, bool at_key,
-		  size_t *ret_offset);
+int position_find(const struct text *text, struct position_memo *memo, const struct place *place,
+		  bool at_key, size_t *ret_offset);
 
 /* Calls @found for every key that its object already has, in the order of the text. 0 or -ENOMEM. */
 typedef void position_fn(void *arg, const struct place *place, size_t offset);

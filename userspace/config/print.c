@@ -8,11 +8,26 @@
 #define TYPE_COLUMN 44
 
 static const char *const type_names[KEY_TYPE_COUNT] = {
-	[KEY_BOOL] = "true|false",           [KEY_INTEGER] = "integer",
-	[KEY_MARK] = "integer or \"0x...\"", [KEY_SIZE] = "size",
-	[KEY_DURATION] = "duration",         [KEY_STRING] = "string",
-	[KEY_ADDRESS] = "address",           [KEY_PREFIX_LIST] = "prefixes",
+	[KEY_BOOL] = "true|false",
+	[KEY_INTEGER] = "integer",
+	[KEY_MARK] = "integer or \"0x...\"",
+	[KEY_SIZE] = "size",
+	[KEY_DURATION] = "duration",
+	[KEY_STRING] = "string",
+	[KEY_ADDRESS] = "address",
+	[KEY_MILLISECONDS] = "milliseconds or duration",
+	[KEY_UUID] = "UUID",
 	[KEY_WG_KEY] = "WireGuard key",
+	[KEY_NUMBER_MASK] = "integers",
+	[KEY_PREFIX_LIST] = "prefixes",
+	[KEY_STRING_LIST] = "strings",
+	[KEY_TAG_LIST] = "tags",
+	[KEY_PORT_LIST] = "ports",
+	[KEY_PORT_RANGE_LIST] = "ranges of ports",
+	[KEY_MARK_LIST] = "integers or \"0x...\"",
+	[KEY_MAC_LIST] = "MAC addresses",
+	[KEY_HEADERS] = "object of strings",
+	[KEY_ARRAY] = "objects",
 };
 
 static void put_type(const struct schema_key *key, char *buf, size_t size)
@@ -44,33 +59,44 @@ static void put_default(const struct schema_key *key, char *buf, size_t size)
 					     : "none");
 }
 
-/* The types of the section that have the key, where not all do. */
-static void put_types(const struct schema_key *key, char *buf, size_t size)
+static void put_words(const struct schema_key *key, unsigned mask, char *buf, size_t size)
 {
-	const struct schema_key *type = schema_find(key->section, "type");
 	size_t used = 0;
 
-	*buf = 0;
-	for (size_t i = 0; key->only && i < type->word_count && used < size; i++)
-		if (key->only & 1U << i)
+	for (size_t i = 0; i < key->word_count && used < size; i++)
+		if (mask & 1U << i)
 			used += (size_t)snprintf(buf + used, size - used, "%s%s",
-						 used ? ", " : "; ", type->words[i]);
+						 used ? ", " : "; ", key->words[i]);
 }
 
+/* What of the section has the key, where not all does. Conditions are of type default. */
+static void put_types(const struct schema_key *key, char *buf, size_t size)
+{
+	*buf = 0;
+	if (key->actions)
+		put_words(schema_find(key->section, "action"), key->actions, buf, size);
+	else if (key->only && key->section != SECTION_MATCH)
+		put_words(schema_find(key->section, "type"), key->only, buf, size);
+	else if (key->not_in)
+		snprintf(buf, size, "; not in %s",
+			 key->not_in == SCOPE_DNS ? "dns.rules" : "rule sets");
+}
+
+/* Conditions in conditions are told of once. */
 static bool is_leaf(const struct schema_key *key)
 {
-	return key->type != KEY_OBJECT && key->type != KEY_ARRAY;
+	return (key->type != KEY_OBJECT && key->type != KEY_ARRAY) || key->help;
 }
 
 static void print_section(FILE *out, enum section section, const char *prefix)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
+	schema_for_each(key, section)
+	{
 		const char *end = key->type == KEY_ARRAY ? "[]." : ".";
-		char name[64], type[64], initial[64], types[64];
+		char name[64], type[64], initial[64], types[96];
 
-		if (key->section != section)
-			continue;
+		if (section == SECTION_DNS_RULE && key->section == SECTION_MATCH)
+			return; /* as in route.rules */
 		snprintf(name, sizeof(name), "%s%s%s", prefix, key->name, is_leaf(key) ? "" : end);
 		if (!is_leaf(key)) {
 			print_section(out, key->child, name);
@@ -87,5 +113,6 @@ static void print_section(FILE *out, enum section section, const char *prefix)
 int config_schema_print(FILE *out)
 {
 	print_section(out, SECTION_ROOT, "");
+	print_section(out, SECTION_RULE_SET_FILE, "file of a rule set: ");
 	return fflush(out) == EOF || ferror(out) ? -EIO : 0;
 }

@@ -97,8 +97,8 @@ static bool is_after(const struct config_error *a, const struct config_error *b)
 	return a->line > b->line || (a->line == b->line && a->column > b->column);
 }
 
-/* Takes over what @error holds. */
-static int insert(struct config_errors *errors, const struct config_error *error)
+/* In its place among those from @first on. Takes over what @error holds. */
+static int insert(struct config_errors *errors, size_t first, const struct config_error *error)
 {
 	size_t at = errors->count;
 
@@ -109,7 +109,7 @@ static int insert(struct config_errors *errors, const struct config_error *error
 			return -ENOMEM;
 		errors->list = list;
 	}
-	for (; error->line && at && is_after(&errors->list[at - 1], error); at--)
+	for (; error->line && at > first && is_after(&errors->list[at - 1], error); at--)
 		errors->list[at] = errors->list[at - 1];
 	errors->list[at] = *error;
 	errors->count++;
@@ -123,10 +123,14 @@ static int add(struct report *report, const struct spot *spot, const char *forma
 	int r = -ENOMEM;
 
 	if (spot->kind == SPOT_KEY || spot->kind == SPOT_VALUE)
-		if (position_find(report->text, spot->place, spot->kind == SPOT_KEY, &offset) < 0)
+		if (position_find(report->text, &report->memo, spot->place, spot->kind == SPOT_KEY,
+				  &offset) < 0)
 			return -ENOMEM;
-	if (spot->kind != SPOT_FILE)
-		text_place(report->text, offset, &error.line, &error.column);
+	if (spot->kind != SPOT_FILE) {
+		text_find(report->text, offset, &report->last);
+		error.line = report->last.line;
+		error.column = report->last.column;
+	}
 	if (vasprintf(&error.reason, format, args) < 0)
 		error.reason = NULL;
 	error.file = strdup(report->file);
@@ -134,7 +138,7 @@ static int add(struct report *report, const struct spot *spot, const char *forma
 	if (error.reason && error.file && error.pointer) {
 		make_utf8(error.reason);
 		make_utf8(error.file);
-		r = insert(report->errors, &error);
+		r = insert(report->errors, report->first, &error);
 	}
 	if (r < 0) {
 		free(error.file);
@@ -144,6 +148,11 @@ static int add(struct report *report, const struct spot *spot, const char *forma
 	return r;
 }
 
+bool report_full(const struct report *report)
+{
+	return report->errors->count == REPORT_MAX;
+}
+
 void report_error(struct report *report, struct spot spot, const char *format, ...)
 {
 	va_list args;
@@ -151,7 +160,7 @@ void report_error(struct report *report, struct spot spot, const char *format, .
 	if (report->result == -ENOMEM)
 		return;
 	report->result = -EINVAL;
-	if (report->errors->count == REPORT_MAX) {
+	if (report_full(report)) {
 		report->dropped++;
 		return;
 	}
@@ -159,6 +168,19 @@ void report_error(struct report *report, struct spot spot, const char *format, .
 	if (add(report, &spot, format, args) < 0)
 		report->result = -ENOMEM;
 	va_end(args);
+}
+
+void report_append(struct report *report, struct config_errors *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		struct config_error *error = &from->list[i];
+
+		if (insert(report->errors, report->errors->count, error) < 0) {
+			report->result = -ENOMEM;
+			return;
+		}
+		*error = (struct config_error){ 0 };
+	}
 }
 
 static int add_last(struct report *report, const char *format, ...)

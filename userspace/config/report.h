@@ -3,12 +3,15 @@
 #include "config/config.h"
 #include "config/position.h"
 
-#define REPORT_MAX 200 /* errors kept; the rest is only counted */
+#define REPORT_MAX 200 /* errors kept in a list; the rest is only counted */
 
 struct report {
-	struct config_errors *errors; /* empty at first */
-	const char *file;             /* as shown */
+	struct config_errors *errors;
+	size_t first;     /* of @errors; those before are of other files */
+	const char *file; /* as shown */
 	const struct text *text;
+	struct position_memo memo; /* zeroed at first, as the next */
+	struct text_place last;    /* that was shown */
 	size_t dropped;
 	int result; /* -EINVAL: there is an error; -ENOMEM: and not all could be kept */
 };
@@ -27,6 +30,10 @@ struct spot {
 
 __attribute__((format(printf, 3, 4))) void report_error(struct report *report, struct spot spot,
 							const char *format, ...);
+/* Whether errors are only counted from here on, so that no one need look for what was meant. */
+bool report_full(const struct report *report);
+/* Moves all errors of @from behind those of @report. -ENOMEM is in the report. */
+void report_append(struct report *report, struct config_errors *from);
 /* Says how many were dropped. 0, -EINVAL or -ENOMEM. */
 int report_finish(struct report *report);
 /* How many bytes of @word to quote, for "%.*s". */

@@ -50,7 +50,7 @@ size_t tags_find(struct report *report, const struct tags *tags, const char *tag
 
 	if (index >= 0)
 		return (size_t)index;
-	near = names_near(tags->names, tags->count, tag);
+	near = report_full(report) ? NULL : names_near(tags->names, tags->count, tag);
 	report_error(report, AT_VALUE(place), "no %s has the tag \"%s\"%s%s%s", tags->what, tag,
 		     near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
 	return CONFIG_NONE;

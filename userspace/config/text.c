@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 
@@ -18,12 +19,13 @@ static int read_all(struct text *text, int fd)
 		ssize_t n;
 
 		if (text->len == room) {
-			char *grown = realloc(text->raw, room + STEP_BYTES);
+			size_t more = room ? 2 * room : STEP_BYTES;
+			char *grown = realloc(text->raw, more);
 
 			if (!grown)
 				return -ENOMEM;
 			text->raw = grown;
-			room += STEP_BYTES;
+			room = more;
 		}
 		n = read(fd, text->raw + text->len, room - text->len);
 		if (n < 0 && errno == EINTR)
@@ -50,6 +52,19 @@ int text_read(struct text *text, const char *path)
 		from = fd;
 	}
 	return read_all(text, from);
+}
+
+int text_read_file(struct text *text, const char *path)
+{
+	/* opening a FIFO would wait for its other end */
+	defer_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -ESPIPE;
+	return read_all(text, fd);
 }
 
 void text_deinit(struct text *text)
@@ -164,11 +179,17 @@ int text_blank(struct text *text, const char **ret_reason, size_t *ret_offset)
 	return -EINVAL;
 }
 
-void text_place(const struct text *text, size_t offset, unsigned *ret_line, unsigned *ret_column)
+void text_find(const struct text *text, size_t offset, struct text_place *place)
 {
-	unsigned line = 1, column = 1;
+	size_t i = place->offset;
+	unsigned line = place->line, column = place->column;
+	bool inside = i < text->len && (text->raw[i] & 0xc0) == 0x80; /* of a character */
 
-	for (size_t i = 0; i < offset && i < text->len; i++) {
+	if (!line || i > offset || inside) {
+		i = 0;
+		line = column = 1;
+	}
+	for (; i < offset && i < text->len; i++) {
 		unsigned char c = (unsigned char)text->raw[i];
 
 		if (c == '\n') {
@@ -180,6 +201,5 @@ void text_place(const struct text *text, size_t offset, unsigned *ret_line, unsi
 			column++;
 		}
 	}
-	*ret_line = line;
-	*ret_column = column;
+	*place = (struct text_place){ offset, line, column };
 }

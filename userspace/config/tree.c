@@ -72,12 +72,18 @@ static void on_duplicate(void *arg, const struct place *place, size_t offset)
 	report_error(arg, AT_FOUND(offset, place), "this key is here twice");
 }
 
-int tree_load(struct report *report, json_t **ret)
+int tree_load(struct report *report, struct text *text, json_t **ret)
 {
-	const struct text *text = report->text;
 	json_error_t error;
-	int r = tree_parse(text->json, text->len, JSON_REJECT_DUPLICATES, ret, &error);
+	const char *reason;
+	size_t offset;
+	int r = text_blank(text, &reason, &offset);
 
+	if (r == -EINVAL)
+		report_error(report, AT_OFFSET(offset), "%s", reason);
+	if (r < 0)
+		return r;
+	r = tree_parse(text->json, text->len, JSON_REJECT_DUPLICATES, ret, &error);
 	if (r == -EINVAL && json_error_code(&error) == json_error_duplicate_key) {
 		r = position_duplicates(text, on_duplicate, report);
 		if (r < 0)

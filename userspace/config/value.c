@@ -159,6 +159,67 @@ void value_prefix_mask(struct config_prefix *prefix)
 	}
 }
 
+/* Two hexadecimal digits. */
+static int eat_byte(const char **text, uint8_t *ret)
+{
+	int high = digit_of((*text)[0]), low = high < 16 ? digit_of((*text)[1]) : 16;
+
+	if (low >= 16)
+		return -EINVAL;
+	*ret = (uint8_t)(high << 4 | low);
+	*text += 2;
+	return 0;
+}
+
+int value_mac(const char *text, struct config_mac *ret)
+{
+	struct config_mac mac;
+
+	for (size_t i = 0; i < sizeof(mac.bytes); i++) {
+		if (i && *text++ != ':')
+			return -EINVAL;
+		if (eat_byte(&text, &mac.bytes[i]) < 0)
+			return -EINVAL;
+	}
+	if (*text)
+		return -EINVAL;
+	*ret = mac;
+	return 0;
+}
+
+int value_uuid(const char *text, uint8_t *ret)
+{
+	uint8_t uuid[VLESS_UUID_BYTES];
+
+	for (size_t i = 0; i < sizeof(uuid); i++) {
+		if ((i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-')
+			return -EINVAL;
+		if (eat_byte(&text, &uuid[i]) < 0)
+			return -EINVAL;
+	}
+	if (*text)
+		return -EINVAL;
+	memcpy(ret, uuid, sizeof(uuid));
+	return 0;
+}
+
+int value_port_range(const char *text, struct config_ports *ret)
+{
+	uint64_t first = 0, last = UINT16_MAX;
+	bool bare = *text == ':';
+
+	if (!bare && eat_digits(&text, 10, &first) < 0)
+		return -EINVAL;
+	if (*text++ != ':' || (bare && !*text))
+		return -EINVAL;
+	if (*text && (eat_digits(&text, 10, &last) < 0 || *text))
+		return -EINVAL;
+	if (first > last || last > UINT16_MAX)
+		return -ERANGE;
+	*ret = (struct config_ports){ (uint16_t)first, (uint16_t)last };
+	return 0;
+}
+
 int value_key(const char *text, uint8_t *ret)
 {
 	static const char alphabet[] =

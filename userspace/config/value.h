@@ -15,3 +15,9 @@ int value_prefix(const char *text, struct config_prefix *ret);
 void value_prefix_mask(struct config_prefix *prefix);
 /* WIREGUARD_KEY_BYTES in base64 (RFC 4648 4). -EINVAL. */
 int value_key(const char *text, uint8_t *ret);
+/* "aa:bb:cc:dd:ee:ff". -EINVAL. */
+int value_mac(const char *text, struct config_mac *ret);
+/* VLESS_UUID_BYTES as 8-4-4-4-12 hexadecimal digits. -EINVAL. */
+int value_uuid(const char *text, uint8_t *ret);
+/* "1000:2000", ":3000", "4000:". -EINVAL; -ERANGE: no port, or the wrong way round. */
+int value_port_range(const char *text, struct config_ports *ret);

@@ -130,6 +130,8 @@ static void test_allocation_good(void **state)
 {
 	fail_each(TEST_DATA "/full.json", true);
 	fail_each(TEST_DATA "/full.json", false);
+	fail_each(TEST_DATA "/rules.json", true);
+	fail_each(TEST_DATA "/rules.json", false);
 }
 
 static void test_allocation_broken(void **state)
@@ -142,6 +144,10 @@ static void test_allocation_broken(void **state)
 	fail_each(TEST_DATA "/broken/detour-circle.json", true);
 	fail_each(TEST_DATA "/broken/wg-same.json", true);
 	fail_each(TEST_DATA "/broken/dns-references.json", false);
+	fail_each(TEST_DATA "/broken/group-circle.json", true);
+	fail_each(TEST_DATA "/broken/rule-tags.json", true);
+	fail_each(TEST_DATA "/broken/set-values.json", true);
+	fail_each(TEST_DATA "/broken/set-syntax.json", false);
 }
 
 /* xorshift64: the same mutants every time. */
@@ -188,10 +194,30 @@ static void damage(char *text, size_t *len, size_t room)
 	}
 }
 
-static void test_mutants(void **state)
+/* Loads @text as the configuration, or with @set as the only rule set of one. */
+static int load_text(const char *text, size_t len, bool set, struct config **ret,
+		     struct config_errors *errors)
 {
-	size_t full_len;
-	char *full = read_file(TEST_DATA "/full.json", &full_len);
+	char path[256];
+	int fd = memfd_create("set", MFD_CLOEXEC), r;
+
+	if (set) {
+		snprintf(path, sizeof(path),
+			 "{\"inbounds\": [{\"type\": \"tproxy\", \"listen_port\": 1}], \"route\": "
+			 "{\"rule_set\": [{\"tag\": \"a\", \"path\": \"/proc/self/fd/%d\"}]}}",
+			 fd);
+		assert_int_equal(write(fd, text, len), (ssize_t)len);
+		r = load_bytes(path, strlen(path), ret, errors);
+	} else {
+		r = load_bytes(text, len, ret, errors);
+	}
+	close(fd);
+	return r;
+}
+
+/* Takes over @full of @full_len bytes. */
+static void load_mutants(char *full, size_t full_len, bool set)
+{
 	size_t room = 2 * full_len + 1;
 	char *text = malloc(room);
 	unsigned good = 0, bad = 0;
@@ -206,7 +232,7 @@ static void test_mutants(void **state)
 		memcpy(text, full, len);
 		for (size_t steps = 1 + random_below(4); steps; steps--)
 			damage(text, &len, room);
-		r = load_bytes(text, len, &config, &errors);
+		r = load_text(text, len, set, &config, &errors);
 		assert_true(r == 0 || r == -EINVAL);
 		assert_true((r == 0) == (config != NULL) && (r == 0) == !errors.count);
 		good += r == 0;
@@ -219,12 +245,41 @@ static void test_mutants(void **state)
 	free(full);
 }
 
+static void test_mutants(void **state)
+{
+	size_t len;
+	char *full = read_file(TEST_DATA "/full.json", &len);
+
+	load_mutants(full, len, false);
+}
+
+static void test_rule_mutants(void **state)
+{
+	size_t len;
+	char *text = read_file(TEST_DATA "/rules.json", &len);
+	char *path = strstr(text, "\"rules-names.json\""), *full = NULL;
+
+	assert_non_null(path);
+	assert_true(asprintf(&full, "%.*s\"" TEST_DATA "/%s", (int)(path - text), text, path + 1) >
+		    0);
+	free(text);
+	load_mutants(full, strlen(full), false);
+}
+
+static void test_set_mutants(void **state)
+{
+	size_t len;
+	char *full = read_file(TEST_DATA "/rules-names.json", &len);
+
+	load_mutants(full, len, true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_allocation_good),
-		cmocka_unit_test(test_allocation_broken),
-		cmocka_unit_test(test_mutants),
+		cmocka_unit_test(test_allocation_good), cmocka_unit_test(test_allocation_broken),
+		cmocka_unit_test(test_mutants),         cmocka_unit_test(test_rule_mutants),
+		cmocka_unit_test(test_set_mutants),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

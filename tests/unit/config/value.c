@@ -1,5 +1,6 @@
 /* Numbers with units, and the rows of the schema that are written with them. */
 #include <errno.h>
+#include "base/names.h"
 #include "common.h"
 #include "config/form.h"
 #include "config/schema.h"
@@ -227,48 +228,154 @@ static void test_keys(void **state)
 	assert_memory_equal(key, want, sizeof(key));
 }
 
+static void test_macs_and_uuids(void **state)
+{
+	static const char *const bad_macs[] = { "",
+						"00:11:22:33:44",
+						"00:11:22:33:44:5",
+						"00:11:22:33:44:55:",
+						"00:11:22:33:44:55:66",
+						"00-11-22-33-44-55",
+						"0:11:22:33:44:55",
+						"g0:11:22:33:44:55" };
+	static const char *const bad_uuids[] = { "",
+						 "01234567-89ab-cdef-0123-456789abcde",
+						 "01234567-89ab-cdef-0123-456789abcdef0",
+						 "0123456789abcdef0123456789abcdef",
+						 "{1234567-89ab-cdef-0123-456789abcdef}",
+						 "012345678-9ab-cdef-0123-456789abcdef" };
+	struct config_mac mac = { { 7 } };
+	uint8_t uuid[VLESS_UUID_BYTES] = { 7 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad_macs); i++)
+		assert_int_equal(value_mac(bad_macs[i], &mac), -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad_uuids); i++)
+		assert_int_equal(value_uuid(bad_uuids[i], uuid), -EINVAL);
+	assert_int_equal(mac.bytes[0], 7);
+	assert_int_equal(uuid[0], 7);
+	assert_int_equal(value_mac("00:1f:F0:99:aA:ff", &mac), 0);
+	assert_memory_equal(mac.bytes, "\x00\x1f\xf0\x99\xaa\xff", 6);
+	assert_int_equal(value_uuid("fF234567-89ab-cdef-0123-4567890bcdef", uuid), 0);
+	assert_memory_equal(uuid, "\xff#Eg\x89\xab\xcd\xef\x01#Eg\x89\x0b\xcd\xef", 16);
+}
+
+static void test_port_ranges(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		unsigned first, last;
+	} samples[] = {
+		{ "1000:2000", 0, 1000, 2000 }, { ":3000", 0, 0, 3000 },
+		{ "4000:", 0, 4000, 65535 },    { "5:5", 0, 5, 5 },
+		{ ":", -EINVAL, 0, 0 },         { "", -EINVAL, 0, 0 },
+		{ "80", -EINVAL, 0, 0 },        { "1:2:3", -EINVAL, 0, 0 },
+		{ "1-2", -EINVAL, 0, 0 },       { " 1:2", -EINVAL, 0, 0 },
+		{ "2:1", -ERANGE, 0, 0 },       { "1:65536", -ERANGE, 0, 0 },
+		{ "65536:", -ERANGE, 0, 0 },    { "1:99999999999999999999", -EINVAL, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct config_ports ports = { 0 };
+
+		if (value_port_range(samples[i].text, &ports) != samples[i].result ||
+		    ports.first != samples[i].first || ports.last != samples[i].last)
+			fail_msg("\"%s\"", samples[i].text);
+	}
+}
+
+struct form_sample {
+	const char *(*form)(const char *text);
+	const char *text;
+	bool good;
+};
+
+static void test_forms(void **state)
+{
+	static const struct form_sample samples[] = {
+		{ form_domain, "a.example.", true },
+		{ form_domain, ".a.example", false },
+		{ form_domain, "192.0.2.1", false },
+		{ form_domain, "::1", false },
+		{ form_domain, "", false },
+		{ form_domain, "*.example", false },
+		{ form_suffix, ".a.example", true },
+		{ form_suffix, "cn", true },
+		{ form_suffix, ".", false },
+		{ form_suffix, "..a", false },
+		{ form_keyword, "-ads.", true },
+		{ form_keyword, "a b", false },
+		{ form_keyword, "", false },
+		{ form_keyword, "\xc5\xbe", false },
+		{ form_header_name, "X-A_b!", true },
+		{ form_header_name, "X A", false },
+		{ form_header_name, "X:", false },
+		{ form_header_name, "", false },
+		{ form_header_value, "", true },
+		{ form_header_value, "a\r\nb", false },
+		{ form_url, "http://a.example", true },
+		{ form_url, "HTTP://a.example:80/x?y#z", true },
+		{ form_url, "http://192.0.2.1?x:y", true },
+		{ form_url, "http://[::1]", true },
+		{ form_url, "http://[::1]:65535/", true },
+		{ form_url, "http://[::1]a", false },
+		{ form_url, "http://[::1", false },
+		{ form_url, "http://[a", false },
+		{ form_url, "http://a.example:", false },
+		{ form_url, "http://a.example:0", false },
+		{ form_url, "http://a.example:65536/", false },
+		{ form_url, "http://a.example:8a/", false },
+		{ form_url, "http://me:x@a.example/", false },
+		{ form_url, "http://", false },
+		{ form_url, "http:///x", false },
+		{ form_url, "http://a.example/ x", false },
+		{ form_url, "https://a.example/", false },
+		{ form_url, "a.example", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
+		if (!samples[i].form(samples[i].text) != samples[i].good)
+			fail_msg("\"%s\"", samples[i].text);
+}
+
 static parse_fn *parser_of(enum key_type type)
 {
 	if (type == KEY_SIZE)
 		return value_size;
-	return type == KEY_DURATION ? value_duration : value_integer;
+	return type == KEY_DURATION || type == KEY_MILLISECONDS ? value_duration : value_integer;
 }
 
-/* Ranges are text too: each must parse, be in order, hold the default, and fit into its field. */
-static void test_schema_ranges(void **state)
+static void check_range(const struct schema_key *key)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
-		parse_fn *parse = parser_of(key->type);
-		uint64_t min = 1, max = 0, initial = 0;
+	parse_fn *parse = parser_of(key->type);
+	uint64_t min = 1, max = 0, initial = 0;
 
-		if (!key->min)
-			continue;
-		if (parse(key->min, &min) || parse(key->max, &max) || min > max)
-			fail_msg("the range of %s", key->name);
-		if (key->type != KEY_ARRAY && key->type != KEY_PREFIX_LIST &&
-		    key->size < sizeof(max) && max >> (8 * key->size))
-			fail_msg("%s does not fit its field", key->name);
-		if (key->initial &&
-		    (parse(key->initial, &initial) || initial < min || initial > max))
-			fail_msg("the default of %s", key->name);
-	}
+	if (!key->min)
+		return;
+	if (parse(key->min, &min) || parse(key->max, &max) || min > max)
+		fail_msg("the range of %s", key->name);
+	if (!key->count_offset && key->offset != SCHEMA_NO_FIELD && key->size < sizeof(max) &&
+	    max >> (8 * key->size))
+		fail_msg("%s does not fit its field", key->name);
+	if (key->initial && !key->count_offset &&
+	    (parse(key->initial, &initial) || initial < min || initial > max))
+		fail_msg("the default of %s", key->name);
 }
 
-static void test_schema_rows(void **state)
+static void check_row(const struct schema_key *key, enum section section)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
-		bool leaf = key->type != KEY_OBJECT && key->type != KEY_ARRAY;
-		bool worded = key->type == KEY_ENUM || key->type == KEY_ENUM_LIST;
+	bool leaf = key->type != KEY_OBJECT && key->type != KEY_ARRAY;
+	bool list = key->type >= KEY_PREFIX_LIST && key->type != KEY_OBJECT;
+	bool worded = key->type == KEY_ENUM || key->type == KEY_ENUM_LIST;
 
-		if (schema_find(key->section, key->name) != key)
-			fail_msg("%s is there twice", key->name);
-		if (leaf != (key->help != NULL) || worded != (key->words != NULL))
-			fail_msg("the row of %s", key->name);
-		if (key->required && key->initial)
-			fail_msg("%s needs no default", key->name);
-	}
+	if (schema_find(section, key->name) != key)
+		fail_msg("%s is there twice", key->name);
+	if ((leaf && !key->help) || worded != (key->words != NULL))
+		fail_msg("the row of %s", key->name);
+	if (list != (key->count_offset != 0))
+		fail_msg("the list of %s", key->name);
+	if (key->required && key->initial)
+		fail_msg("%s needs no default", key->name);
 }
 
 static bool names_key(const struct schema_key *key, const char *name)
@@ -277,19 +384,33 @@ static bool names_key(const struct schema_key *key, const char *name)
 }
 
 /* Keys that rows name are there. */
-static void test_schema_references(void **state)
+static void check_references(const struct schema_key *key)
 {
-	for (size_t i = 0; i < schema_key_count; i++) {
-		const struct schema_key *key = &schema_keys[i];
+	if (!names_key(key, key->unless) || !names_key(key, key->needs) ||
+	    !names_key(key, key->only ? "type" : NULL) ||
+	    !names_key(key, key->actions ? "action" : NULL))
+		fail_msg("%s names no key", key->name);
+	for (const char *const *name = key->conflicts; name && *name; name++)
+		if (!names_key(key, *name))
+			fail_msg("%s conflicts with no key", key->name);
+	if (key->shorthand && schema_find(key->child, key->shorthand)->type != KEY_STRING)
+		fail_msg("%s cannot be shortened", key->name);
+}
 
-		if (!names_key(key, key->unless) || !names_key(key, key->needs) ||
-		    !names_key(key, key->only ? "type" : NULL))
-			fail_msg("%s names no key", key->name);
-		for (const char *const *name = key->conflicts; name && *name; name++)
-			if (!names_key(key, *name))
-				fail_msg("%s conflicts with no key", key->name);
-		if (key->shorthand && schema_find(key->child, key->shorthand)->type != KEY_STRING)
-			fail_msg("%s cannot be shortened", key->name);
+/* Ranges are text too: each must parse, be in order, hold the default, and fit into its field. */
+static void test_schema(void **state)
+{
+	for (unsigned section = 0; section < SECTION_COUNT; section++) {
+		size_t count = 0;
+
+		schema_for_each(key, section)
+		{
+			check_range(key);
+			check_row(key, section);
+			check_references(key);
+			count++;
+		}
+		assert_true(count > 0 && count <= SCHEMA_KEYS_MAX);
 	}
 }
 
@@ -297,10 +418,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations),   cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_integers),    cmocka_unit_test(test_schema_ranges),
-		cmocka_unit_test(test_schema_rows), cmocka_unit_test(test_schema_references),
+		cmocka_unit_test(test_integers),    cmocka_unit_test(test_schema),
 		cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_hosts),       cmocka_unit_test(test_macs_and_uuids),
+		cmocka_unit_test(test_port_ranges), cmocka_unit_test(test_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
