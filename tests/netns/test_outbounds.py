@@ -17,8 +17,11 @@ from daemon import Config
 from lab import SERVICE
 from seamtest import Suite
 from streams import MIB, Stream, expect_reset, ping_pong, receive, send, whole_blocks
-from test_options import CLIENT, ELSEWHERE, fails, fast_open
+from test_fastopen import fast_open
+from test_names import ELSEWHERE
+from test_options import CLIENT
 from verdict import Skip, check, wait_for
+from wire import fails
 
 SOCKS, SOCKS_PASSWORD, HTTP, VLESS, PROXY, NOBODY = 1080, 1081, 8888, 10086, 8404, 9
 USER, PASSWORD = "seam", "s3cret:x"
@@ -248,6 +251,8 @@ def chain(env, upper, lower, family):
         with KINDS[lower].peer(env, family):
             exchange(env, *pair(env, family))
             greeted(env, family)
+        for sock in env.open:
+            sock.close()
         env.daemon.wait_idle()
         fails(env, env.listen(family).getsockname(), family, "dial-failed", ("Connection refused",))
 

@@ -178,7 +178,7 @@ static void wait_for_flows(int fd, size_t count)
 static void test_list(void **state)
 {
 	struct flow flow = open_flow(0), other = open_flow(1);
-	char expected[512], source[ADDR_STRLEN], destination[ADDR_STRLEN], *text;
+	char expected[1024], source[ADDR_STRLEN], destination[ADDR_STRLEN], *text;
 	int fd = kit_connect(&fix.kit);
 	json_t *list, *first;
 
@@ -189,9 +189,11 @@ static void test_list(void **state)
 	first = json_array_get(list, 0);
 	assert_true(json_integer_value(json_object_get(first, "age_ms")) < KIT_LIMIT_MS);
 	json_object_set_new(first, "age_ms", json_integer(0));
+	json_object_set_new(json_array_get(json_object_get(first, "attempts"), 0), "took_ms",
+			    json_integer(0));
 	snprintf(expected, sizeof(expected),
 		 "{\"id\":1,\"state\":\"relay\",\"inbound\":\"in\",\"source\":\"%s\","
-		 "\"destination\":\"%s\","
+		 "\"destination\":\"%s\",\"domain\":\"\",\"protocol\":\"\",\"rule\":-1,"
 		 "\"outbound\":\"direct\",\"method\":\"copy\",\"refused\":\"\","
 		 "\"up\":{\"bytes\":10,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
@@ -277,7 +279,7 @@ static void expect_event(int fd, const char *event, const char *reason)
 	assert_string_equal(kit_string(line, "outbound"), "direct");
 	assert_string_equal(kit_string(line, "reason"), reason);
 	assert_int_equal(json_integer_value(json_object_get(line, "id")), 2);
-	assert_int_equal(json_object_size(line), 14);
+	assert_int_equal(json_object_size(line), 17);
 	json_decref(line);
 }
 
