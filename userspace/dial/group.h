@@ -12,3 +12,14 @@ struct group_dialer {
 };
 
 extern const struct dialer_ops dial_group_ops;
+
+static inline size_t group_selected(const struct group_dialer *group)
+{
+	return atomic_load_explicit(&group->selected, memory_order_relaxed);
+}
+
+/* Of any thread; dials that have begun are left alone. */
+static inline void group_select(struct group_dialer *group, size_t member)
+{
+	atomic_store_explicit(&group->selected, member, memory_order_relaxed);
+}
