@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,7 @@
 struct options {
 	const char *path;
 	bool json, pretty, help;
-	json_t *request; /* filters are put in as they come */
-	bool filters;
+	json_t *request; /* what --options say is put in as it comes */
 };
 
 static int complain(const char *what, const char *word)
@@ -26,11 +26,24 @@ static int complain(const char *what, const char *word)
 	return EXIT_USAGE;
 }
 
-static int take_filter(struct options *options, const char *name, const char *value)
+/* @base 0: also as 0x10. */
+static int take_number(json_t *request, const char *name, const char *word, int base)
 {
-	options->filters = true;
-	if (json_object_set_new(options->request, name, json_string(value)))
-		return complain("not UTF-8", value);
+	long long number;
+	char *end;
+
+	errno = 0;
+	number = strtoll(word, &end, base);
+	if (errno || *end || end == word)
+		return complain("not a number", word);
+	json_object_set_new(request, name, json_integer(number));
+	return 0;
+}
+
+static int take_word(json_t *request, const char *name, const char *word)
+{
+	if (json_object_set_new(request, name, json_string(word)))
+		return complain("not UTF-8", word);
 	return 0;
 }
 
@@ -44,6 +57,13 @@ static int parse_options(int argc, char **argv, struct options *options)
 					       { "source", required_argument, NULL, 'f' },
 					       { "destination", required_argument, NULL, 'f' },
 					       { "outbound", required_argument, NULL, 'f' },
+					       { "url", required_argument, NULL, 'f' },
+					       { "domain", required_argument, NULL, 'f' },
+					       { "protocol", required_argument, NULL, 'f' },
+					       { "inbound", required_argument, NULL, 'f' },
+					       { "interface", required_argument, NULL, 'f' },
+					       { "mark", required_argument, NULL, 'n' },
+					       { "dscp", required_argument, NULL, 'n' },
 					       { 0 } };
 	int opt, index, r = 0;
 
@@ -51,7 +71,9 @@ static int parse_options(int argc, char **argv, struct options *options)
 		if (opt == 's')
 			options->path = optarg;
 		else if (opt == 'f')
-			r = take_filter(options, table[index].name, optarg);
+			r = take_word(options->request, table[index].name, optarg);
+		else if (opt == 'n')
+			r = take_number(options->request, table[index].name, optarg, 0);
 		else if (opt == 'h')
 			options->help = true;
 		else if (opt == '?')
@@ -62,42 +84,63 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return r;
 }
 
-static int take_operand(const struct verb *verb, const char *word, json_t *request)
+static bool takes_option(const struct verb *verb, const char *name)
 {
-	json_t *value;
-	char *end;
+	for (size_t i = 0; i < OPTIONS_MAX && verb->options[i]; i++)
+		if (!strcmp(verb->options[i], name))
+			return true;
+	return false;
+}
 
-	if (verb->is_number) {
-		errno = 0;
-		value = json_integer(strtoll(word, &end, 10));
-		if (errno || *end || end == word) {
-			json_decref(value);
-			return complain("not a number", word);
+static int check_options(const struct verb *verb, json_t *request)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (request, name, value) {
+		if (!verb->options[0])
+			return complain("takes no filters", verb->name);
+		if (!takes_option(verb, name)) {
+			fprintf(stderr, "seamctl: %s does not take --%s\n", verb->name, name);
+			return EXIT_USAGE;
 		}
-	} else {
-		value = json_string(word);
 	}
-	if (json_object_set_new(request, verb->argument, value))
-		return complain("not UTF-8", word);
+	return 0;
+}
+
+/* Moves @words on. */
+static int take_operands(const struct verb *verb, char ***words, json_t *request)
+{
+	for (size_t i = 0; i < OPERANDS_MAX && verb->operands[i].name; i++) {
+		const struct operand *operand = &verb->operands[i];
+		const char *word = **words;
+		int r;
+
+		if (!word && *operand->name == '[')
+			return 0;
+		if (!word) {
+			fprintf(stderr, "seamctl: %s takes the operand %s\n", verb->name,
+				operand->name);
+			return EXIT_USAGE;
+		}
+		r = operand->is_number ? take_number(request, operand->argument, word, 10)
+				       : take_word(request, operand->argument, word);
+		if (r)
+			return r;
+		++*words;
+	}
 	return 0;
 }
 
 static int make_request(const struct verb *verb, char **words, const struct options *options)
 {
 	json_t *request = options->request;
+	int r = check_options(verb, request);
 
-	if (options->filters && !verb->filters)
-		return complain("takes no filters", verb->name);
-	if (verb->operand && !*words) {
-		fprintf(stderr, "seamctl: %s takes the operand %s\n", verb->name, verb->operand);
-		return EXIT_USAGE;
-	}
-	if (verb->operand) {
-		int r = take_operand(verb, *words++, request);
-
-		if (r)
-			return r;
-	}
+	if (!r)
+		r = take_operands(verb, &words, request);
+	if (r)
+		return r;
 	if (*words)
 		return complain("one word too many", *words);
 	json_object_set_new(request, "v", json_integer(SEAM_CTL_VERSION));

@@ -8,19 +8,15 @@ static const struct verb verbs[] = {
 	{ .name = "status", .help = "what the daemon does, in numbers", .show = show_status },
 	{ .name = "flows list",
 	  .help = "the flows that live; filters below",
-	  .filters = true,
+	  .options = { "method", "source", "destination", "outbound" },
 	  .show = show_flows },
 	{ .name = "flows show",
 	  .help = "one flow, with what its dial tried",
-	  .operand = "ID",
-	  .argument = "flow",
-	  .is_number = true,
+	  .operands = { { "ID", "flow", true } },
 	  .show = show_flow },
 	{ .name = "flows kill",
 	  .help = "reset a flow",
-	  .operand = "ID",
-	  .argument = "flow",
-	  .is_number = true,
+	  .operands = { { "ID", "flow", true } },
 	  .show = show_killed },
 	{ .name = "flows watch",
 	  .help = "a line for each flow that begins or ends, until interrupted",
@@ -29,11 +25,29 @@ static const struct verb verbs[] = {
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .show = show_interfaces },
+	{ .name = "outbounds list",
+	  .help = "the outbounds, with what groups have selected and measured",
+	  .show = show_outbounds },
+	{ .name = "outbounds select",
+	  .help = "choose the member that a selector uses, until the daemon ends",
+	  .operands = { { "GROUP", "group", false }, { "TAG", "tag", false } },
+	  .show = show_selected },
+	{ .name = "outbounds test",
+	  .help = "how long a web server takes to answer through outbounds",
+	  .operands = { { "[TAG]", "tag", false } },
+	  .options = { "url" },
+	  .show = show_tests },
+	{ .name = "explain",
+	  .help = "what the rules would do with a connection",
+	  .operands = { { "tcp", "network", false },
+			{ "SRC", "source", false },
+			{ "DST[:PORT]", "destination", false } },
+	  .options = { "domain", "protocol", "inbound", "interface", "mark", "dscp" },
+	  .show = show_explain },
 	{ .name = "metrics", .help = "counters as text for Prometheus", .show = show_metrics },
 	{ .name = "log",
 	  .help = "change what is logged: error, warn, info or debug",
-	  .operand = "LEVEL",
-	  .argument = "level",
+	  .operands = { { "LEVEL", "level", false } },
 	  .show = show_log },
 	{ .name = "version", .help = "of this program and of the daemon", .show = show_version },
 	{ .name = "help", .help = "this text" },
@@ -43,11 +57,13 @@ int verbs_usage(FILE *out, int code)
 {
 	fprintf(out, "usage: seamctl [-s SOCKET] [-j | -p] COMMAND ...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		char words[32];
+		char words[64];
+		int len = snprintf(words, sizeof(words), "%s", verbs[i].name);
 
-		snprintf(words, sizeof(words), "%s %s", verbs[i].name,
-			 verbs[i].operand ? verbs[i].operand : "");
-		fprintf(out, "  %-15s %s\n", words, verbs[i].help);
+		for (size_t j = 0; j < OPERANDS_MAX && verbs[i].operands[j].name; j++)
+			len += snprintf(words + len, sizeof(words) - (size_t)len, " %s",
+					verbs[i].operands[j].name);
+		fprintf(out, "  %-26s %s\n", words, verbs[i].help);
 	}
 	fprintf(out, "\n  -s, --socket PATH   where the daemon listens (" SEAM_CTL_SOCKET ")\n"
 		     "  -j, --json          the answer as JSON, an event a line\n"
@@ -57,6 +73,13 @@ int verbs_usage(FILE *out, int code)
 		     "  --source IP         flows of this client\n"
 		     "  --destination IP    flows to this server\n"
 		     "  --outbound TAG      flows through this outbound\n\n"
+		     "  --url URL           what outbounds test asks for, plain http\n\n"
+		     "  --domain NAME       explain: what sniffing would find\n"
+		     "  --protocol NAME     explain: the same\n"
+		     "  --inbound TAG       explain: where the connection came in (the first)\n"
+		     "  --interface NAME    explain: the interface that it came in by\n"
+		     "  --mark N            explain: of its packets, also as 0x10\n"
+		     "  --dscp N            explain: of its packets\n\n"
 		     "Exit status: 0 done, 1 the daemon refused, 2 wrong usage, 69 no daemon "
 		     "answers.\n");
 	return code;
@@ -76,12 +99,13 @@ static size_t match(const char *name, char **words)
 
 static void say_unknown(char **words)
 {
-	const char *names[ARRAY_SIZE(verbs) + 1], *near;
+	const char *names[ARRAY_SIZE(verbs) + 2], *near;
 	char typed[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		names[i] = verbs[i].name;
 	names[ARRAY_SIZE(verbs)] = "flows";
+	names[ARRAY_SIZE(verbs) + 1] = "outbounds";
 	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
 		 words[1] ? words[1] : "");
 	near = names_near(names, ARRAY_SIZE(names), typed);

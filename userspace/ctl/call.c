@@ -164,6 +164,8 @@ int call_init(struct call *call, const struct ctl_context *context, const char *
 
 void call_deinit(struct call *call)
 {
+	if (call->task)
+		call->task->free(call->task);
 	json_decref(call->request);
 	*call = (struct call){ 0 };
 }

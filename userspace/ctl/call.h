@@ -11,11 +11,19 @@
 
 struct command;
 
+/* What a command does on the main thread before it can answer. It is the first member of what it needs. */
+struct task {
+	void (*free)(struct task *task); /* also while it goes on: @done does not run then */
+	void (*done)(void *owner); /* once, the last thing that the task does; it may free it */
+	void *owner;
+};
+
 struct call {
 	const struct ctl_context *context;
 	const struct command *command;
 	json_t *request;       /* owned */
 	const struct ask *ask; /* what the workers said, if the command asks them */
+	struct task *task;     /* owned; set by the command's begin() */
 	char error[CALL_ERROR_MAX];
 };
 

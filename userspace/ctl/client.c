@@ -23,9 +23,10 @@ struct client {
 	char *in; /* what was received and not yet looked at */
 	size_t in_len, in_size;
 	struct out out;
-	struct call call; /* only while the workers are asked */
+	struct call call; /* only while the workers are asked or its task goes on */
 	struct ask *ask;  /* the same; NULL otherwise */
 	struct watcher watcher;
+	bool tasked; /* the call's task goes on */
 	bool holds_watch, watches;
 	bool eof;  /* it sends no more; what it asked is answered all the same */
 	bool last; /* after what waits in @out the connection ends */
@@ -127,6 +128,31 @@ static enum step ask_workers(struct client *c)
 	return STEP_NEXT;
 }
 
+static void on_task_done(void *owner)
+{
+	struct client *c = owner;
+
+	c->tasked = false;
+	answer(c);
+	client_run(c, false);
+}
+
+static enum step begin_task(struct client *c)
+{
+	int r = c->call.command->begin(&c->call);
+
+	if (r) {
+		if (r < 0)
+			c->call.command = NULL; /* the answer is why not */
+		answer(c);
+		return STEP_NEXT;
+	}
+	c->tasked = true;
+	c->call.task->done = on_task_done;
+	c->call.task->owner = c;
+	return STEP_NEXT;
+}
+
 static enum step take_request(struct client *c, size_t bytes)
 {
 	int r = call_init(&c->call, c->set->context, c->in, bytes);
@@ -137,6 +163,8 @@ static enum step take_request(struct client *c, size_t bytes)
 		log_change(c);
 	if (!r && c->call.command->work)
 		return ask_workers(c);
+	if (!r && c->call.command->begin)
+		return begin_task(c);
 	answer(c);
 	return STEP_NEXT;
 }
@@ -215,10 +243,10 @@ static enum step step(struct client *c, bool *may_read)
 		return send_out(c);
 	if (c->last)
 		return STEP_GONE;
-	if (c->ask || c->watches) {
+	if (c->ask || c->tasked || c->watches) {
 		if (c->io.have & (EPOLLHUP | EPOLLERR))
 			return STEP_GONE;
-		return c->ask ? STEP_WAIT : watch_input(c, may_read);
+		return c->watches ? watch_input(c, may_read) : STEP_WAIT;
 	}
 	return next_request(c, may_read);
 }
@@ -227,7 +255,7 @@ static uint32_t waits_for(const struct client *c)
 {
 	if (out_waits(&c->out))
 		return EPOLLOUT;
-	if (c->ask || c->eof)
+	if (c->ask || c->tasked || c->eof)
 		return 0;
 	return EPOLLIN | EPOLLRDHUP;
 }

@@ -2,9 +2,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/names.h"
+#include "ctl/explain.h"
 #include "ctl/flows.h"
 #include "ctl/interfaces.h"
 #include "ctl/metrics.h"
+#include "ctl/outbounds.h"
 #include "ctl/watch.h"
 #include "seam/ctl.h"
 #include <inttypes.h>
@@ -172,6 +174,36 @@ const struct command commands[] = {
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .run = interfaces_list },
+	{ .name = "outbounds list",
+	  .help = "the outbounds, with what groups have selected and measured",
+	  .run = outbounds_list },
+	{ .name = "outbounds select",
+	  .help = "choose the member that a selector uses, until the daemon ends",
+	  .arguments = { { "group", "tag of the selector", ARGUMENT_STRING, true },
+			 { "tag", "of the member", ARGUMENT_STRING, true } },
+	  .mutating = true,
+	  .run = outbounds_select },
+	{ .name = "outbounds test",
+	  .help = "how long a web server takes to answer through outbounds",
+	  .arguments = { { "tag", "only this outbound", ARGUMENT_STRING, false },
+			 { "url", "plain http, instead of that of urltest", ARGUMENT_STRING,
+			   false } },
+	  .begin = outbounds_test_begin,
+	  .run = outbounds_test },
+	{ .name = "explain",
+	  .help = "what the rules would do with a connection, and why",
+	  .arguments = { { "network", "tcp or udp", ARGUMENT_STRING, true },
+			 { "source", "address of the client", ARGUMENT_STRING, true },
+			 { "destination", "address of the server, with a port or 443",
+			   ARGUMENT_STRING, true },
+			 { "domain", "that sniffing would find", ARGUMENT_STRING, false },
+			 { "protocol", "that sniffing would find", ARGUMENT_STRING, false },
+			 { "inbound", "its tag; the first", ARGUMENT_STRING, false },
+			 { "interface", "that it comes in by", ARGUMENT_STRING, false },
+			 { "mark", "of its packets", ARGUMENT_NUMBER, false },
+			 { "dscp", "of its packets", ARGUMENT_NUMBER, false } },
+	  .begin = explain_begin,
+	  .run = explain_run },
 	{ .name = "metrics",
 	  .help = "counters as text for Prometheus",
 	  .work = ask_stats,

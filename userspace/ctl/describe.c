@@ -19,12 +19,12 @@ static json_t *describe_attempt(const struct trace_attempt *attempt)
 			 "result", trace_outcome(attempt, outcome, sizeof(outcome)));
 }
 
-static json_t *describe_attempts(const struct flow_info *info)
+json_t *describe_attempts(const struct trace_attempt *attempts, size_t count)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < info->attempt_count; i++) {
-		if (!json_array_append_new(list, describe_attempt(&info->attempts[i])))
+	for (size_t i = 0; list && i < count; i++) {
+		if (!json_array_append_new(list, describe_attempt(&attempts[i])))
 			continue;
 		json_decref(list);
 		return NULL;
@@ -45,7 +45,8 @@ json_t *describe_flow(const struct flow_info *info)
 		info->rule == CONFIG_NONE ? (json_int_t)-1 : (json_int_t)info->rule, "outbound",
 		info->outbound, "method", info->method, "refused", info->refused, "up",
 		describe_side(info, CLIENT), "down", describe_side(info, UPSTREAM), "age_ms",
-		(json_int_t)info->age_ms, "attempts", describe_attempts(info));
+		(json_int_t)info->age_ms, "attempts",
+		describe_attempts(info->attempts, info->attempt_count));
 }
 
 json_t *describe_event(const struct flow_info *info)

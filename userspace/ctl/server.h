@@ -23,6 +23,12 @@ struct ctl_context {
 	/* The network interfaces as of now, borrowed; NULL: nobody keeps them. */
 	struct netif_list *(*interfaces)(void *owner);
 	void *interfaces_owner;
+	struct dial_env
+		*dial_env; /* of the main thread; NULL: nothing is dialed or resolved here */
+	/* What a urltest outbound last measured of its member: 0 not known, UINT_MAX it failed; NULL:
+	 * nobody tests. */
+	unsigned (*delay_ms)(void *owner, size_t outbound, size_t member);
+	void *delay_owner;
 };
 
 /* A stale socket file (nobody answers on it) is replaced; a live one is -EADDRINUSE. -errno and @reason

@@ -11,6 +11,7 @@
 #include "daemon/limits.h"
 #include "daemon/method.h"
 #include "daemon/tunnels.h"
+#include "daemon/urltest.h"
 #include "dns/resolver.h"
 #include "flow/worker.h"
 #include "kern/interfaces.h"
@@ -30,6 +31,9 @@ struct app {
 	struct netif_monitor *interfaces;
 	struct resolver *resolver; /* of the main thread, for the end points of tunnels */
 	struct tunnels *tunnels;
+	struct route_socket routes; /* of dial_env */
+	struct dial_env dial_env;   /* what is dialed from the main thread: tests */
+	struct urltest *urltest;
 	struct fastpath *fastpath;
 	char sockmap_reason[FASTPATH_REASON_MAX]; /* why it is not used; "": it is */
 	struct worker *workers;
@@ -73,6 +77,7 @@ static void on_interfaces(void *owner, struct netif_list *list)
 {
 	struct app *app = owner;
 
+	app->dial_env.interfaces = list;
 	for (unsigned i = 0; i < app->workers_made; i++) {
 		struct note *note = malloc(sizeof(*note));
 
@@ -260,6 +265,29 @@ static int start_workers(struct app *app)
 	return 0;
 }
 
+/* Groups that measure, and what ctl has tested: both dial from the main thread. */
+static int start_tests(struct app *app)
+{
+	char reason[256] = "route socket of the main thread";
+	int r = route_socket_init(&app->routes);
+
+	app->dial_env = (struct dial_env){ .loop = &app->loop,
+					   .resolver = app->resolver,
+					   .interfaces = netif_monitor_list(app->interfaces),
+					   .routes = &app->routes };
+	if (!r)
+		r = urltest_new(&app->urltest, &app->loop, app->config, app->flow_config->dialers,
+				&app->dial_env, reason);
+	if (r)
+		log_error("daemon", "%s: %s", reason, strerror(-r));
+	return r;
+}
+
+static unsigned delay_of(void *owner, size_t outbound, size_t member)
+{
+	return urltest_delay_ms(((struct app *)owner)->urltest, outbound, member);
+}
+
 static struct netif_list *interfaces_of(void *owner)
 {
 	return netif_monitor_list(((struct app *)owner)->interfaces);
@@ -274,6 +302,9 @@ static int start_ctl(struct app *app)
 					     .config = app->flow_config,
 					     .interfaces = interfaces_of,
 					     .interfaces_owner = app,
+					     .dial_env = &app->dial_env,
+					     .delay_ms = delay_of,
+					     .delay_owner = app,
 					     .started_ms = clock_ms(),
 					     .sockmap = app->fastpath != NULL,
 					     .sockmap_reason = app->sockmap_reason };
@@ -320,6 +351,8 @@ static int start(struct app *app)
 	if (!r)
 		r = start_workers(app);
 	if (!r)
+		r = start_tests(app);
+	if (!r)
 		r = start_ctl(app);
 	if (r)
 		return r;
@@ -335,6 +368,8 @@ static void stop(struct app *app)
 	for (unsigned i = 0; i < app->workers_made; i++)
 		worker_deinit(&app->workers[i]);
 	ctl_server_free(app->ctl);
+	urltest_free(app->urltest);
+	route_socket_deinit(&app->routes);
 	free(app->workers);
 	netif_monitor_free(app->interfaces);
 	tunnels_free(app->tunnels);
@@ -352,6 +387,7 @@ int app_run(struct config *config)
 {
 	struct app app = { .config = config,
 			   .loop.epoll_fd = -1,
+			   .routes.fd = -1,
 			   .post.io = LOOP_IO_NULL,
 			   .signals.io = LOOP_IO_NULL };
 	int r;

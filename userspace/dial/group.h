@@ -13,5 +13,6 @@ struct group_dialer {
 
 extern const struct dialer_ops dial_group_ops;
 
+size_t group_selected(const struct group_dialer *group);
 /* From any thread; dials that have begun stay where they are. */
 void group_select(struct group_dialer *group, size_t member);

@@ -76,7 +76,7 @@ void trace_end(struct trace *trace, int attempt, int err, const char *why, uint6
 
 void trace_revoke(struct trace *trace, int err, const char *why, uint64_t now_ms)
 {
-	for (size_t i = trace->count; i > 0; i--) {
+	for (size_t i = trace ? trace->count : 0; i > 0; i--) {
 		struct trace_attempt *at = &trace->list[i - 1];
 
 		if (at->step != TRACE_CONNECT || at->err)

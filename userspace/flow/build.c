@@ -93,6 +93,7 @@ int flow_config_build(const struct config *config, struct flow_config **ret, cha
 	snprintf(reason, 256, "out of memory");
 	if (!f)
 		return -ENOMEM;
+	f->config = config;
 	f->dns = &config->dns;
 	f->relay = config->relay;
 	f->workers = config->workers;

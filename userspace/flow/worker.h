@@ -13,6 +13,7 @@
 
 /* Immutable, shared by all workers. */
 struct flow_config {
+	const struct config *config; /* what it was made of, for ctl to tell of */
 	struct inbound *inbounds;
 	size_t inbound_count;
 	struct outbound *outbounds;

@@ -61,9 +61,33 @@ static inline struct netif_list *kit_interfaces(void *owner)
 	return &list;
 }
 
+/* @config outlives the kit. */
+static inline void kit_open_with(struct kit *kit, const struct config *config,
+				 struct worker *workers, unsigned count)
+{
+	char reason[256];
+
+	*kit = (struct kit){ .box.io = LOOP_IO_NULL };
+	strcpy(kit->folder, "/tmp/seam-ctl-XXXXXX");
+	assert_non_null(mkdtemp(kit->folder));
+	snprintf(kit->path, sizeof(kit->path), "%s/run/ctl.sock", kit->folder);
+	assert_int_equal(loop_init(&kit->loop), 0);
+	assert_int_equal(post_box_init(&kit->box, &kit->loop), 0);
+	assert_int_equal(flow_config_build(config, &kit->config, reason), 0);
+	kit->context = (struct ctl_context){ .loop = &kit->loop,
+					     .post = &kit->box,
+					     .workers = workers,
+					     .worker_count = count,
+					     .config = kit->config,
+					     .started_ms = clock_ms(),
+					     .sockmap_reason = "relay.method is copy",
+					     .interfaces = kit_interfaces,
+					     .interfaces_owner = kit };
+}
+
 static inline void kit_open(struct kit *kit, struct worker *workers, unsigned count)
 {
-	struct config_outbound outbounds[] = {
+	static struct config_outbound outbounds[] = {
 		{ .type = OUTBOUND_DIRECT,
 		  .tag = (char *)"direct",
 		  .detour = CONFIG_NONE,
@@ -74,8 +98,7 @@ static inline void kit_open(struct kit *kit, struct worker *workers, unsigned co
 	static struct config_dns_server server = { .type = DNS_SERVER_LOCAL,
 						   .tag = (char *)"local",
 						   .detour = CONFIG_NONE };
-	static struct config config; /* outlives what is built from it */
-	char reason[256];
+	static struct config config;
 
 	config = (struct config){ .workers = count ? count : 1,
 				  .outbounds = outbounds,
@@ -86,23 +109,7 @@ static inline void kit_open(struct kit *kit, struct worker *workers, unsigned co
 					     .buffer_limit = 1 << 20,
 					     .memory_limit = 64 << 20 },
 				  .limits = { .max_flows = 1000 } };
-
-	*kit = (struct kit){ .box.io = LOOP_IO_NULL };
-	strcpy(kit->folder, "/tmp/seam-ctl-XXXXXX");
-	assert_non_null(mkdtemp(kit->folder));
-	snprintf(kit->path, sizeof(kit->path), "%s/run/ctl.sock", kit->folder);
-	assert_int_equal(loop_init(&kit->loop), 0);
-	assert_int_equal(post_box_init(&kit->box, &kit->loop), 0);
-	assert_int_equal(flow_config_build(&config, &kit->config, reason), 0);
-	kit->context = (struct ctl_context){ .loop = &kit->loop,
-					     .post = &kit->box,
-					     .workers = workers,
-					     .worker_count = count,
-					     .config = kit->config,
-					     .started_ms = clock_ms(),
-					     .sockmap_reason = "relay.method is copy",
-					     .interfaces = kit_interfaces,
-					     .interfaces_owner = kit };
+	kit_open_with(kit, &config, workers, count);
 }
 
 static inline void kit_serve(struct kit *kit)

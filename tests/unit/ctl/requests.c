@@ -154,14 +154,14 @@ static void test_help(void **state)
 	unsigned mutating = 0, arguments = 0;
 	size_t i;
 
-	assert_int_equal(json_array_size(data), 10);
+	assert_int_equal(json_array_size(data), 14);
 	json_array_foreach (data, i, command) {
 		assert_true(strlen(kit_string(command, "help")) > 5);
 		mutating += json_is_true(json_object_get(command, "mutating"));
 		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
 	}
-	assert_int_equal(mutating, 2);
-	assert_int_equal(arguments, 7);
+	assert_int_equal(mutating, 3);
+	assert_int_equal(arguments, 20);
 	json_decref(data);
 	close(fd);
 }

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#define WORDS_MAX 8
+#define WORDS_MAX 12
 
 static char tool[4096];
 
@@ -93,13 +93,28 @@ static unsigned count_lines(const char *text)
 	return count;
 }
 
+struct code_case {
+	const char *words;
+	int code;
+	const char *out, *err; /* a part of it; NULL: nothing at all */
+};
+
+static void expect_codes(struct kit *kit, const struct code_case *cases, size_t count)
+{
+	struct result got;
+
+	for (size_t i = 0; i < count; i++) {
+		run(kit, cases[i].words, &got);
+		if (got.code != cases[i].code ||
+		    (cases[i].out ? !strstr(got.out, cases[i].out) : *got.out) ||
+		    (cases[i].err ? !strstr(got.err, cases[i].err) : *got.err))
+			fail_msg("%s: %d\n%s\n%s", cases[i].words, got.code, got.out, got.err);
+	}
+}
+
 static void test_codes(void **state)
 {
-	static const struct {
-		const char *words;
-		int code;
-		const char *out, *err; /* a part of it; NULL: nothing at all */
-	} cases[] = {
+	static const struct code_case cases[] = {
 		{ "version", 0, "seamd " SEAM_VERSION "\n", NULL },
 		{ "status", 0, "sockmap    not used: relay.method is copy\n", NULL },
 		{ "flows list", 0, "ID  STATE  SOURCE", NULL },
@@ -138,15 +153,40 @@ static void test_codes(void **state)
 		{ "log \xff", 2, NULL, "not UTF-8" },
 		{ "\033[2J", 2, NULL, "\"?[2J\"" },
 	};
-	struct result got;
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		run(*state, cases[i].words, &got);
-		if (got.code != cases[i].code ||
-		    (cases[i].out ? !strstr(got.out, cases[i].out) : *got.out) ||
-		    (cases[i].err ? !strstr(got.err, cases[i].err) : *got.err))
-			fail_msg("%s: %d\n%s\n%s", cases[i].words, got.code, got.out, got.err);
-	}
+	expect_codes(*state, cases, ARRAY_SIZE(cases));
+}
+
+static void test_routing_codes(void **state)
+{
+	static const struct code_case cases[] = {
+		{ "outbounds list", 0,
+		  "TAG      TYPE    MEMBERS  WAY\n"
+		  "direct   direct  -        direct\n"
+		  "stopped  block   -        stopped\n",
+		  NULL },
+		{ "explain tcp 10.0.0.1 10.0.0.2", 0,
+		  "rule      none (route.final): route\n"
+		  "outbound  direct\n"
+		  "target    10.0.0.2:443\n",
+		  NULL },
+		{ "explain tcp ::1 [::2]:80 --mark 0x10 --dscp 7 --domain a.test -j", 0,
+		  "{\"steps\":[],\"rule\":-1,\"action\":\"route\",\"outbound\":\"direct\",", NULL },
+		{ "explain tcp 10.0.0.1", 2, NULL,
+		  "seamctl: explain takes the operand DST[:PORT]\n" },
+		{ "explain tcp ::1 ::2 ::3", 2, NULL, "one word too many \"::3\"\n" },
+		{ "explain tcp ::1 ::2 --mark x", 2, NULL, "not a number \"x\"\n" },
+		{ "explain tcp ::1 ::2 --method copy", 2, NULL,
+		  "seamctl: explain does not take --method\n" },
+		{ "explain tcp ::1 ::2 --protocol htp", 1, NULL, "did you mean \"http\"?" },
+		{ "outbounds select direct", 2, NULL, "takes the operand TAG\n" },
+		{ "outbounds select direct x", 1, NULL, "only a selector" },
+		{ "outbounds test", 1, NULL, "nothing is dialed from here" },
+		{ "outbounds test direct --url x", 1, NULL, "nothing is dialed from here" },
+		{ "outbounds", 2, NULL, "outbounds list, outbounds select, outbounds test" },
+	};
+
+	expect_codes(*state, cases, ARRAY_SIZE(cases));
 }
 
 /* Exactly one line, whichever way nobody answers. */
@@ -268,6 +308,58 @@ static void test_terminal(void **state)
 	expect_no_controls(got.out);
 }
 
+static void test_explain(void **state)
+{
+	static const char answer[] =
+		"{\"v\":1,\"ok\":true,\"data\":{\"steps\":[{\"rule\":0,\"action\":\"sniff\","
+		"\"result\":\"tls example.org\"}],\"rule\":3,\"action\":\"route\","
+		"\"outbound\":\"proxy\",\"chain\":[\"proxy\",\"fibre\"],\"options\":"
+		"{\"tls_fragment\":true,\"fallback_delay_ms\":300},\"target\":"
+		"\"example.org:443\",\"sockets\":{\"routing_mark\":1514,\"bind_interface\":"
+		"\"eth1\",\"network_type\":[\"wifi\",\"other\"]}}}\n";
+	struct result got;
+
+	run_against(*state, answer, "explain tcp ::1 ::1", &got);
+	assert_string_equal(got.out,
+			    "rule      0 (route.rules[0]): sniff: tls example.org\n"
+			    "rule      3 (route.rules[3]): route\n"
+			    "outbound  proxy -> fibre\n"
+			    "target    example.org:443\n"
+			    "options   tls_fragment, fallback_delay_ms 300\n"
+			    "sockets   mark 0x5ea, interface eth1, network_type wifi+other\n");
+	run_against(*state,
+		    "{\"ok\":true,\"data\":{\"steps\":[],\"rule\":0,\"action\":\"reject\","
+		    "\"method\":\"drop\"}}\n",
+		    "explain tcp ::1 ::1", &got);
+	assert_string_equal(got.out, "rule      0 (route.rules[0]): reject, drop\n");
+}
+
+static void test_outbounds(void **state)
+{
+	static const char tests[] =
+		"{\"ok\":true,\"data\":[{\"outbound\":\"fibre\",\"ok\":true,\"ms\":23,"
+		"\"status\":204,\"error\":\"\"},{\"outbound\":\"lte\",\"ok\":false,\"ms\":0,"
+		"\"status\":0,\"error\":\"connect: Connection refused\",\"attempts\":[{\"step\":"
+		"\"A\",\"address\":\"\",\"interface\":\"\",\"result\":\"ok\"},{\"step\":"
+		"\"connect\",\"address\":\"192.0.2.1:80\",\"interface\":\"wwan0\",\"result\":"
+		"\"refused\"}]}]}\n";
+	static const char list[] =
+		"{\"ok\":true,\"data\":[{\"tag\":\"fast\",\"type\":\"urltest\",\"chain\":"
+		"[\"fast\",\"b\"],\"selected\":\"b\",\"members\":[{\"tag\":\"a\",\"test\":"
+		"\"failed\",\"delay_ms\":null},{\"tag\":\"b\",\"test\":\"ok\",\"delay_ms\":5},"
+		"{\"tag\":\"c\",\"test\":\"none\",\"delay_ms\":null}]}]}\n";
+	struct result got;
+
+	run_against(*state, tests, "outbounds test", &got);
+	assert_string_equal(got.out, "OUTBOUND  MS  STATUS  RESULT\n"
+				     "fibre     23     204  -\n"
+				     "lte        -       -  connect: Connection refused; A: ok; "
+				     "192.0.2.1:80 by wwan0: refused\n");
+	run_against(*state, list, "outbounds list", &got);
+	assert_string_equal(got.out, "TAG   TYPE     MEMBERS               WAY\n"
+				     "fast  urltest  a failed, b* 5 ms, c  fast -> b\n");
+}
+
 static void test_watch(void **state)
 {
 	char answer[4096];
@@ -305,8 +397,11 @@ static void test_bad_daemons(void **state)
 		{ "\n", 1 },
 		{ "{\"ok\":true,\"data\":null}\n", 0 },
 	};
-	static const char *const words[] = { "status",  "flows list", "flows kill 3", "metrics",
-					     "version", "log warn",   "-j status" };
+	static const char *const words[] = {
+		"status",         "flows list",     "flows kill 3",        "metrics",
+		"version",        "log warn",       "-j status",           "explain tcp a b",
+		"outbounds list", "outbounds test", "outbounds select a b"
+	};
 	struct result got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -362,9 +457,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_codes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_routing_codes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_daemon_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_columns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_terminal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_explain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_outbounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_daemons, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_pipe, setup, teardown),
