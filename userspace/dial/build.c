@@ -210,8 +210,10 @@ static int build_handshake(struct chain *chain, const struct config_outbound *ou
 
 	if (!ops)
 		return 0;
+	if (copy_headers(chain, proxy))
+		return -ENOMEM;
 	handshake = chain->handshake = calloc(1, sizeof(*handshake));
-	if (!handshake || copy_headers(chain, proxy))
+	if (!handshake)
 		return -ENOMEM;
 	*handshake = (struct handshake_dialer){ .base.ops = &dial_handshake_ops,
 						.via = &chain->race->base,

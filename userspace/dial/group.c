@@ -8,7 +8,8 @@ size_t group_selected(const struct group_dialer *group)
 	return atomic_load_explicit(&group->selected, memory_order_relaxed);
 }
 
-static const struct dialer *group_skip(const struct dialer *self, const struct dial_request *request)
+static const struct dialer *group_skip(const struct dialer *self,
+				       const struct dial_request *request)
 {
 	const struct group_dialer *group = container_of(self, struct group_dialer, base);
 	size_t selected = group_selected(group);

@@ -233,7 +233,12 @@ const struct sniff *decide_sniffed(const struct decide *d)
 	return &d->sniff;
 }
 
-struct target decide_target(const struct decide *d)
+static bool names_nothing(const struct target *target)
+{
+	return !target->domain && target->addr.family == AF_UNSPEC;
+}
+
+static struct target target_of_rules(const struct decide *d)
 {
 	const struct route_options *options = &d->verdict.options;
 	struct target target = { .domain = name_to_dial(d) };
@@ -245,6 +250,20 @@ struct target decide_target(const struct decide *d)
 		target.resolved_count = d->meta.resolved_count;
 	}
 	target.addr.port = options->override_port;
+	return target;
+}
+
+struct target decide_target(const struct decide *d, const struct target *override,
+			    const struct addr *destination)
+{
+	struct target target = d ? target_of_rules(d) : (struct target){ 0 };
+	in_port_t port = target.addr.port ? target.addr.port : override->addr.port;
+
+	if (names_nothing(&target))
+		target = *override;
+	if (names_nothing(&target))
+		target.addr = *destination;
+	target.addr.port = port ? port : destination->port;
 	return target;
 }
 

@@ -41,7 +41,9 @@ void decide_time_up(struct decide *decide); /* the timer has run; decide_run() i
 
 const struct route_verdict *decide_verdict(const struct decide *decide);
 const struct sniff *decide_sniffed(const struct decide *decide);
-/* Where to dial, if the rules say so; AF_UNSPEC without a domain: they do not. */
-struct target decide_target(const struct decide *decide);
+/* Where to dial: what the rules say comes before what the outbound says (@override; nothing in it: nothing),
+ * and both before what the client wanted. @decide NULL: there are no rules. */
+struct target decide_target(const struct decide *decide, const struct target *override,
+			    const struct addr *destination);
 /* The rules' network strategy; NULL: none. */
 const struct strategy *decide_strategy(const struct decide *decide);

@@ -137,26 +137,11 @@ static void on_dialed(void *owner, const struct dial_result *result)
 	flow_advance(f);
 }
 
-/* The rules' destination comes before the outbound's, and both before the client's. */
-static struct target target_of(const struct tcp_flow *f)
-{
-	struct target target = f->decide ? decide_target(f->decide) : (struct target){ 0 };
-	in_port_t port = target.addr.port;
-
-	if (!target.domain && target.addr.family == AF_UNSPEC)
-		target = f->outbound->override;
-	if (!port)
-		port = f->outbound->override.addr.port;
-	if (!target.domain && target.addr.family == AF_UNSPEC)
-		target.addr = f->destination;
-	target.addr.port = port ? port : f->destination.port;
-	return target;
-}
-
 static enum step begin_dial(struct tcp_flow *f)
 {
 	struct dial_request request = { .env = &f->worker->dial_env,
-					.target = target_of(f),
+					.target = decide_target(f->decide, &f->outbound->override,
+								&f->destination),
 					.source = f->source,
 					.original = f->destination,
 					.trace = &f->trace,

@@ -8,7 +8,7 @@
 #include "proto/tls_hello.h"
 
 #define HELLO_WAIT_MS 1000 /* for the rest of a hello that has begun */
-#define HELLO_GROWTH  (5 * (TLS_FRAGMENT_CUTS_MAX + 1))
+#define HELLO_GROWTH  ((size_t)5 * (TLS_FRAGMENT_CUTS_MAX + 1))
 /* Acknowledged that soon, the peer is on this link: another middlebox, or a server that reassembles at
  * once. Then time has to keep the pieces apart (sing-box's value). */
 #define NEAR_MS       20
