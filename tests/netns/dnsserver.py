@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 
-TYPES = {1: "A", 28: "AAAA"}
+TYPES = {1: "A", 16: "TXT", 28: "AAAA"}
 RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
 SOA, CLASS_IN = 6, 1
 UDP_SIZE = 512  # without EDNS, which is not spoken here
@@ -178,15 +178,20 @@ class DnsServer:
             answer = answer[:2] + struct.pack("!HHHHH", flags, 1, 0, 0, 0) + packet[12:end]
         heapq.heappush(self.later, (now + setting("delay", 0), next(self.numbers), send, answer))
 
+    @staticmethod
+    def data(kind, text):
+        if kind == "TXT":
+            return bytes([len(text)]) + text.encode()
+        return socket.inet_pton(socket.AF_INET6 if kind == "AAAA" else socket.AF_INET, text)
+
     def answer(self, question, entry, kind, setting):
         addresses = (entry or {}).get(kind, []) if kind in TYPES.values() else []
         rcode = setting("rcode", "NXDOMAIN" if entry is None else "NOERROR")
         number = next((number for number, name in TYPES.items() if name == kind), 0)
         records, authority = [], []
         if rcode == "NOERROR":
-            family = socket.AF_INET6 if kind == "AAAA" else socket.AF_INET
-            records = [record(POINTER_TO_QUESTION, number, setting("ttl", 60), socket.inet_pton(family, address))
-                       for address in addresses]
+            records = [record(POINTER_TO_QUESTION, number, setting("ttl", 60), self.data(kind, text))
+                       for text in addresses]
         soa = (entry or {}).get("soa", self.soa)
         if not records and rcode in ("NOERROR", "NXDOMAIN") and soa is not None:
             authority = [soa_record(soa)]

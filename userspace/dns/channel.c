@@ -211,3 +211,11 @@ void dns_channel_ask(struct dns_channel *channel, const char *name, enum dns_typ
 	ares_query(channel->ares, name, CLASS_IN, type == DNS_A ? TYPE_A : TYPE_AAAA, fn, arg);
 	schedule(channel);
 }
+
+void dns_channel_send(struct dns_channel *channel, const uint8_t *message, size_t size,
+		      dns_reply_fn *fn, void *arg)
+{
+	dns_io_turn(&channel->io);
+	ares_send(channel->ares, message, (int)size, fn, arg);
+	schedule(channel);
+}

@@ -40,12 +40,13 @@ static int copy_name(struct dns_key *key, const char *name)
 	return 0;
 }
 
-static uint32_t hash(const struct dns_key *key, uint64_t seed)
+uint32_t dns_hash(uint64_t seed, const void *bytes, size_t size)
 {
-	uint64_t h = seed ^ key->server << 1 ^ key->type;
+	const unsigned char *from = bytes;
+	uint64_t h = seed;
 
-	for (size_t i = 0; i < key->length; i++) {
-		h = (h ^ (unsigned char)key->name[i]) * FNV_PRIME;
+	for (size_t i = 0; i < size; i++) {
+		h = (h ^ from[i]) * FNV_PRIME;
 		h ^= h >> 32; /* the low bits alone never see the high ones */
 	}
 	h *= seed | 1;
@@ -61,7 +62,7 @@ int dns_key_init(struct dns_key *key, uint64_t seed, size_t server, const char *
 		return r;
 	key->server = server;
 	key->type = type;
-	key->hash = hash(key, seed);
+	key->hash = dns_hash(seed ^ server << 1 ^ type, key->name, key->length);
 	return 0;
 }
 

@@ -12,10 +12,11 @@ struct dns_key {
 	size_t server;
 	enum dns_type type;
 	size_t length;
-	uint32_t hash; /* every bit of it is as good as another */
+	uint32_t hash; /* dns_hash(): every bit of it is as good as another */
 	char name[DNS_NAME_MAX + 1];
 };
 
+uint32_t dns_hash(uint64_t seed, const void *bytes, size_t size);
 /* @seed keeps clients, who choose the names, from choosing the hashes. -EINVAL: no domain name. */
 int dns_key_init(struct dns_key *key, uint64_t seed, size_t server, const char *name,
 		 enum dns_type type);

@@ -5,8 +5,10 @@
 #include <sys/random.h>
 #include "dns/cache.h"
 #include "dns/channel.h"
+#include "dns/exchange.h"
 #include "dns/question.h"
 #include "dns/reply.h"
+#include "dns/reverse.h"
 #include "dns/tuned.h"
 
 /* Asked after 0, 1 and 3 s, given up after 7: c-ares 1.18 doubles the time with each try. */
@@ -24,6 +26,7 @@ struct resolver {
 	uint64_t seed;
 	struct dns_cache cache;
 	struct dns_questions questions;
+	struct dns_forwards forwards;
 	struct timer deliver; /* what finished while another was asked */
 	struct resolver_stats stats;
 	size_t server_count;
@@ -43,6 +46,7 @@ static void after_work(void *ctx)
 		}
 	}
 	dns_questions_deliver(&resolver->questions);
+	dns_forwards_deliver(&resolver->forwards);
 }
 
 static void on_deliver(struct timer *timer)
@@ -89,6 +93,8 @@ int resolver_new_tuned(struct resolver **ret, struct loop *loop, const struct co
 		resolver->seed = (uintptr_t)resolver; /* early at boot */
 	r = dns_cache_init(&resolver->cache, config->cache_capacity);
 	if (!r)
+		r = dns_forwards_init(&resolver->forwards, loop, resolver->seed, config);
+	if (!r)
 		r = add_servers(resolver, config, &options);
 	if (r < 0) {
 		resolver_free(resolver);
@@ -116,8 +122,21 @@ void resolver_free(struct resolver *resolver)
 	}
 	timer_stop(&resolver->deliver, &resolver->loop->timers);
 	dns_questions_deinit(&resolver->questions);
+	dns_forwards_deinit(&resolver->forwards);
 	dns_cache_deinit(&resolver->cache);
 	free(resolver);
+}
+
+void resolver_set_reverse(struct resolver *resolver, struct dns_reverse *reverse)
+{
+	resolver->forwards.reverse = reverse;
+}
+
+bool resolver_name_of(struct resolver *resolver, const struct addr *addr, char *ret_name)
+{
+	struct dns_reverse *reverse = resolver->forwards.reverse;
+
+	return reverse && dns_reverse_get(reverse, addr, resolver->loop->now_ms, ret_name);
 }
 
 static bool is_failure(enum dns_status status)
@@ -134,6 +153,10 @@ static void on_reply(void *arg, int status, int timeouts, unsigned char *message
 		       &question->answer);
 	if (is_failure(question->answer.status))
 		resolver->stats.failures++;
+	else if (resolver->forwards.reverse)
+		dns_reverse_put(resolver->forwards.reverse, question->answer.addrs,
+				question->answer.count, question->key.name, question->answer.ttl_s,
+				resolver->loop->now_ms);
 	dns_cache_put(&resolver->cache, &question->key, &question->answer, resolver->loop->now_ms);
 	dns_question_finish(&resolver->questions, question);
 }
@@ -147,6 +170,13 @@ static void renew(struct server *server)
 		return;
 	server->old = server->channel;
 	server->channel = fresh;
+}
+
+/* Asking may have finished other questions. */
+static void deliver_later(struct resolver *resolver)
+{
+	if (!list_empty(&resolver->questions.finished) || !list_empty(&resolver->forwards.finished))
+		timer_start(&resolver->deliver, &resolver->loop->timers, 0);
 }
 
 /* As resolver_ask(). */
@@ -169,8 +199,23 @@ static int ask_server(struct resolver *resolver, struct dns_ask *ask, const stru
 	} else {
 		list_append(&question->asks, &ask->link);
 	}
-	if (!list_empty(&resolver->questions.finished))
-		timer_start(&resolver->deliver, &resolver->loop->timers, 0);
+	deliver_later(resolver);
+	return r;
+}
+
+int resolver_forward(struct resolver *resolver, struct dns_forward *forward, size_t server,
+		     struct dns_raw *ret_now)
+{
+	int r;
+
+	assert(server < resolver->server_count);
+	r = dns_forwards_find(&resolver->forwards, forward, server, ret_now);
+	if (r != -ENOENT)
+		return r;
+	renew(&resolver->servers[server]);
+	r = dns_forwards_ask(&resolver->forwards, forward, server,
+			     resolver->servers[server].channel, ret_now);
+	deliver_later(resolver);
 	return r;
 }
 
@@ -214,6 +259,12 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 
 void resolver_stats(const struct resolver *resolver, struct resolver_stats *ret)
 {
+	const struct dns_forwards *forwards = &resolver->forwards;
+
 	*ret = resolver->stats;
-	ret->cached = resolver->cache.count;
+	ret->questions += forwards->questions;
+	ret->cache_hits += forwards->cache_hits;
+	ret->coalesced += forwards->coalesced;
+	ret->failures += forwards->failures;
+	ret->cached = resolver->cache.count + forwards->cache.count;
 }

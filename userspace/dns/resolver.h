@@ -48,6 +48,12 @@ int resolver_new(struct resolver **ret, struct loop *loop, const struct config_d
 		 dns_socket_fn *open, void *ctx);
 void resolver_free(struct resolver *resolver); /* no ask is under way; NULL is fine */
 
+struct dns_reverse;
+/* Addresses in answers are put down there from now on, for resolver_name_of(). It outlives the resolver. */
+void resolver_set_reverse(struct resolver *resolver, struct dns_reverse *reverse);
+/* Which name @addr was an answer for, to whom on whichever resolver; false: unknown. @ret_name: 254 bytes. */
+bool resolver_name_of(struct resolver *resolver, const struct addr *addr, char *ret_name);
+
 struct dns_ask;
 typedef void dns_done_fn(struct dns_ask *ask, const struct dns_answer *answer);
 
@@ -64,6 +70,7 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 /* @ask->done will not run. The question goes on for the cache. Not asked is fine, zeroed as well. */
 void resolver_cancel(struct dns_ask *ask);
 
+/* With the forwarded ones (dns/forward.h). */
 struct resolver_stats {
 	uint64_t questions, cache_hits, coalesced, failures;
 	size_t cached;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dns/reverse.h"
 #include "flow/worker.h"
 
 static int build_inbounds(const struct config *config, struct flow_config *f)
@@ -101,6 +102,8 @@ int flow_config_build(const struct config *config, struct flow_config **ret, cha
 	r = build_inbounds(config, f);
 	if (!r)
 		r = dialers_new(&f->dialers, config, reason);
+	if (!r && config->dns.reverse_mapping)
+		r = dns_reverse_new(&f->reverse);
 	if (!r && config->rules.count)
 		r = build_rules(config, f, reason);
 	if (!r)
@@ -125,6 +128,7 @@ void flow_config_free(struct flow_config *f)
 	}
 	free(f->inbounds);
 	free(f->outbounds);
+	dns_reverse_free(f->reverse);
 	route_rules_free(f->rules);
 	dialers_free(f->dialers);
 	free(f);

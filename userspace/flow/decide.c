@@ -24,6 +24,8 @@ struct decide {
 	struct addr resolved[DNS_TYPE_COUNT * DNS_ADDRS_MAX];
 	struct strategy strategy;
 	char interface[IFNAMSIZ];
+	char name
+		[SNIFF_DOMAIN_MAX]; /* that the client asked the destination's address for; "": not known */
 };
 
 static void learn_incoming(struct decide *d)
@@ -58,6 +60,8 @@ int decide_new(struct decide **ret, const struct decide_request *request)
 				       .destination = request->destination,
 				       .resolved = d->resolved };
 	learn_incoming(d);
+	if (resolver_name_of(request->worker->dial_env.resolver, &request->destination, d->name))
+		d->meta.domain = d->name;
 	*ret = d;
 	return 0;
 }
@@ -135,7 +139,7 @@ static const char *name_to_dial(const struct decide *d)
 
 	if (override)
 		return addr_parse(override, 0, &addr) ? override : NULL;
-	return d->override ? d->meta.domain : NULL;
+	return d->override && d->sniff.domain[0] ? d->sniff.domain : NULL;
 }
 
 static void take_answer(struct decide *d, const struct dns_answer *answer)
@@ -221,6 +225,11 @@ enum decide_result decide_run(struct decide *d)
 void decide_time_up(struct decide *d)
 {
 	d->time_is_up = true;
+}
+
+const struct route_meta *decide_meta(const struct decide *d)
+{
+	return &d->meta;
 }
 
 const struct route_verdict *decide_verdict(const struct decide *d)

@@ -39,6 +39,7 @@ void decide_free(struct decide *decide); /* NULL is fine */
 enum decide_result decide_run(struct decide *decide);
 void decide_time_up(struct decide *decide); /* the timer has run; decide_run() is next */
 
+const struct route_meta *decide_meta(const struct decide *decide);
 const struct route_verdict *decide_verdict(const struct decide *decide);
 const struct sniff *decide_sniffed(const struct decide *decide);
 /* Where to dial: what the rules say comes before what the outbound says (@override; nothing in it: nothing),

@@ -2,8 +2,10 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/log.h"
 #include "dial/dial.h"
 #include "flow/decide.h"
+#include "flow/dns_flow.h"
 #include "flow/kick.h"
 #include "net/addr.h"
 #include "net/sock.h"
@@ -13,6 +15,7 @@
 /* In order. A flow only moves forward; flow_goto() asserts it. */
 enum flow_state {
 	FLOW_ROUTE, /* decide where to */
+	FLOW_DNS,   /* owns @dns: the questions are answered here */
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
 	FLOW_RELAY, /* owns both streams and @relay */
@@ -45,6 +48,7 @@ enum flow_end {
 	END_COUNT,
 };
 extern const char *const flow_end_names[END_COUNT];
+enum log_level flow_end_level(enum flow_end end); /* how loud it is told */
 
 struct inbound {
 	char *tag;
@@ -72,6 +76,7 @@ struct tcp_flow {
 	const struct outbound *outbound; /* from FLOW_ROUTE on */
 	struct addr source, destination;
 	struct decide *decide;     /* until FLOW_RELAY; NULL: there are no rules */
+	struct dns_flow *dns;      /* only in FLOW_DNS */
 	struct dial *dial;         /* only in FLOW_DIAL */
 	struct trace trace;        /* what the dial tried */
 	struct stream side[SIDES]; /* UPSTREAM from FLOW_KICK on */
@@ -110,6 +115,9 @@ struct flow_info {
 };
 void flow_info_deinit(struct flow_info *info);
 
+/* Why a connection between these is none for us; END_NONE: it is. In listener.c. */
+enum flow_end listener_refuses(const struct worker *worker, const struct addr *source,
+			       const struct addr *destination);
 /* Takes over @fd, an accepted non-blocking socket. It may be closed again before this returns. */
 void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd,
 		    const struct addr *source, const struct addr *destination);

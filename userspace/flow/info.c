@@ -4,6 +4,21 @@
 #include <string.h>
 #include "flow/worker.h"
 
+enum log_level flow_end_level(enum flow_end end)
+{
+	switch (end) {
+	case END_LOOP:
+	case END_BACKLOG:
+		return LOG_WARN;
+	case END_ADDRESS_GONE:
+	case END_INTERFACE_GONE:
+	case END_UNRESOLVED:
+		return LOG_INFO;
+	default:
+		return LOG_DEBUG;
+	}
+}
+
 static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };
 
 /* Without memory they are left out. */

@@ -38,6 +38,19 @@ static void on_retry(struct timer *timer)
 	loop_io_want(&l->io, EPOLLIN);
 }
 
+enum flow_end listener_refuses(const struct worker *w, const struct addr *source,
+			       const struct addr *destination)
+{
+	if (addr_is_unspecified(source) || addr_is_multicast(source) ||
+	    addr_is_unspecified(destination) || addr_is_multicast(destination) ||
+	    !destination->port)
+		return END_BAD_ADDRESS;
+	/* Reached directly instead of by TPROXY, a listener would dial itself, and that again */
+	if (worker_listens_on(w, destination) && sock_addr_is_local(destination))
+		return END_LOOP;
+	return END_NONE;
+}
+
 /* 0, or -errno of accept4() */
 static int accept_one(struct listener *l)
 {

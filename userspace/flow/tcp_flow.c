@@ -1,6 +1,6 @@
 /* tcp_flow - read this first: the way of a connection.
  *
- *   accept (flow/listener) -> ROUTE -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate) -> CLOSE
+ *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate) -> CLOSE
  *
  * A flow is a state and one step function a state. Every wake-up, from a socket, a dial, a timer or ctl,
  * ends in flow_advance(), which runs steps until one has to wait. flow_end() is the only way to CLOSE, and
@@ -20,7 +20,7 @@
 #include "net/sock.h"
 #include "relay/opening.h"
 
-NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dial", "kick", "relay", "close");
+NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "close");
 NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "unresolved", "bad-address",
 	   "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone", "interface-gone",
 	   "client-reset", "upstream-reset", "backlog", "no-memory", "idle", "half-closed-idle",
@@ -72,18 +72,6 @@ static void on_upstream_io(struct loop_io *io)
 void tcp_flow_wake(struct relay *relay)
 {
 	flow_advance(container_of(relay, struct tcp_flow, relay));
-}
-
-static enum flow_end check_addresses(const struct tcp_flow *f)
-{
-	if (addr_is_unspecified(&f->source) || addr_is_multicast(&f->source) ||
-	    addr_is_unspecified(&f->destination) || addr_is_multicast(&f->destination) ||
-	    !f->destination.port)
-		return END_BAD_ADDRESS;
-	/* Reached directly instead of by TPROXY, a listener would dial itself, and that again */
-	if (worker_listens_on(f->worker, &f->destination) && sock_addr_is_local(&f->destination))
-		return END_LOOP;
-	return END_NONE;
 }
 
 static void relay_begins(struct tcp_flow *f);
@@ -204,6 +192,33 @@ static void take_verdict(struct tcp_flow *f)
 	f->outbound = &f->worker->config->outbounds[verdict->outbound];
 }
 
+static enum step begin_dns(struct tcp_flow *f)
+{
+	const struct dns_flow_request request = { .loop = &f->worker->loop,
+						  .resolver = f->worker->dial_env.resolver,
+						  .rules = f->worker->config->rules,
+						  .meta = *decide_meta(f->decide),
+						  .client = &f->side[CLIENT],
+						  .wake = on_decide_wake,
+						  .owner = f };
+
+	f->rule = decide_verdict(f->decide)->rule;
+	if (dns_flow_start(&f->dns, &request))
+		return flow_end(f, END_NO_MEMORY);
+	return flow_goto(f, FLOW_DNS);
+}
+
+static enum step flow_dns(struct tcp_flow *f)
+{
+	int r = dns_flow_run(f->dns);
+
+	if (!r)
+		return STEP_WAIT;
+	if (r < 0)
+		return flow_end(f, r == -ETIMEDOUT ? END_IDLE : END_CLIENT_RESET);
+	return flow_end(f, END_DONE);
+}
+
 static enum step run_rules(struct tcp_flow *f)
 {
 	if (f->side[CLIENT].io.have & (EPOLLERR | EPOLLHUP))
@@ -218,6 +233,8 @@ static enum step run_rules(struct tcp_flow *f)
 	case DECIDE_DONE:
 		break;
 	}
+	if (decide_verdict(f->decide)->action == ACTION_HIJACK_DNS)
+		return begin_dns(f);
 	if (decide_verdict(f->decide)->action != ACTION_ROUTE)
 		return flow_end(f, END_REJECTED);
 	take_verdict(f);
@@ -230,7 +247,7 @@ static enum step flow_route(struct tcp_flow *f)
 
 	if (f->decide)
 		return run_rules(f);
-	bad = check_addresses(f);
+	bad = listener_refuses(f->worker, &f->source, &f->destination);
 	if (bad)
 		return flow_end(f, bad);
 	if (f->worker->config->rules)
@@ -398,29 +415,14 @@ static enum step flow_relay(struct tcp_flow *f)
 	return STEP_WAIT;
 }
 
-static enum log_level level_of(enum flow_end end)
-{
-	switch (end) {
-	case END_LOOP:
-	case END_BACKLOG:
-		return LOG_WARN;
-	case END_ADDRESS_GONE:
-	case END_INTERFACE_GONE:
-	case END_UNRESOLVED:
-		return LOG_INFO;
-	default:
-		return LOG_DEBUG;
-	}
-}
-
 /* The order matters: stop the work, then the sockets, then what knew them. */
 static enum step flow_close(struct tcp_flow *f)
 {
 	struct worker *w = f->worker;
 	bool reset = f->end != END_DONE;
 
-	flow_log(f, level_of(f->end), "%s, %s, up %llu down %llu bytes", flow_end_names[f->end],
-		 relay_method_name(&f->relay),
+	flow_log(f, flow_end_level(f->end), "%s, %s, up %llu down %llu bytes",
+		 flow_end_names[f->end], relay_method_name(&f->relay),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, CLIENT) : 0),
 		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, UPSTREAM) : 0));
 	worker_flow_ended(w, f);
@@ -431,6 +433,7 @@ static enum step flow_close(struct tcp_flow *f)
 		stream_close(&f->side[side], reset);
 	relay_release(&f->relay);
 	trace_deinit(&f->trace);
+	dns_flow_free(f->dns);
 	decide_free(f->decide);
 	dial_owed_free(f->kick.owed);
 	free(f->domain);
@@ -441,8 +444,8 @@ static enum step flow_close(struct tcp_flow *f)
 }
 
 static enum step (*const steps[FLOW_STATE_COUNT])(struct tcp_flow *) = {
-	[FLOW_ROUTE] = flow_route, [FLOW_DIAL] = flow_dial,   [FLOW_KICK] = flow_kick,
-	[FLOW_RELAY] = flow_relay, [FLOW_CLOSE] = flow_close,
+	[FLOW_ROUTE] = flow_route, [FLOW_DNS] = flow_dns,     [FLOW_DIAL] = flow_dial,
+	[FLOW_KICK] = flow_kick,   [FLOW_RELAY] = flow_relay, [FLOW_CLOSE] = flow_close,
 };
 
 static void flow_advance(struct tcp_flow *f) /* @f may be gone on return */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "dns/resolver.h"
+#include "dns/reverse.h"
 
 static int listen_all(struct worker *w, char *reason)
 {
@@ -41,6 +42,8 @@ static int init_dial_env(struct worker *w)
 	if (!r)
 		r = resolver_new(&w->dial_env.resolver, &w->loop, w->config->dns,
 				 dialers_dns_socket, w->config->dialers);
+	if (!r && w->config->reverse)
+		resolver_set_reverse(w->dial_env.resolver, w->config->reverse);
 	return r;
 }
 

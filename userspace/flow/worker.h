@@ -25,6 +25,7 @@ struct flow_config {
 	const uint16_t *server_first_ports; /* the configuration's, as the next */
 	size_t server_first_port_count;
 	const struct config_dns *dns; /* the configuration's */
+	struct dns_reverse *reverse;  /* of all workers' resolvers; NULL: no reverse_mapping */
 	struct config_relay relay;
 	uint32_t workers, max_flows;
 };

@@ -1,6 +1,7 @@
 /* explain and outbounds: a server with rules and groups. The resolver is the test's own, the web server too. */
 #include "base/log.h"
 #include "dial/group.h"
+#include "dns/forward.h"
 #include "kit.h"
 #include <arpa/inet.h>
 #include <limits.h>
@@ -37,6 +38,20 @@ int resolver_new(struct resolver **ret, struct loop *loop, const struct config_d
 }
 
 void resolver_free(struct resolver *resolver) {}
+
+/* No flow runs here: nobody comes to these. */
+void resolver_set_reverse(struct resolver *resolver, struct dns_reverse *reverse) {}
+
+bool resolver_name_of(struct resolver *resolver, const struct addr *addr, char *ret_name)
+{
+	return false;
+}
+
+int resolver_forward(struct resolver *resolver, struct dns_forward *forward, size_t server,
+		     struct dns_raw *ret_now)
+{
+	return -ENOTSUP;
+}
 
 int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, const char *name,
 		 enum dns_type type, struct dns_answer *ret_now)

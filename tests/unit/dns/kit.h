@@ -114,7 +114,7 @@ static int kit_teardown(void **state)
 	return 0;
 }
 
-static void kit_again(struct kit *kit)
+static inline void kit_again(struct kit *kit)
 {
 	resolver_free(kit->resolver);
 	kit_resolver(kit);
@@ -175,12 +175,12 @@ static struct dns_answer answer_to(struct kit *kit, size_t server, const char *n
 	return asked.answer;
 }
 
-static enum dns_status status_of(struct kit *kit, size_t server, const char *name)
+static inline enum dns_status status_of(struct kit *kit, size_t server, const char *name)
 {
 	return answer_to(kit, server, name, DNS_A).status;
 }
 
-static struct resolver_stats stats_of(const struct kit *kit)
+static inline struct resolver_stats stats_of(const struct kit *kit)
 {
 	struct resolver_stats stats;
 
@@ -188,7 +188,7 @@ static struct resolver_stats stats_of(const struct kit *kit)
 	return stats;
 }
 
-static void assert_is_host(const struct addr *addr, uint8_t last)
+static inline void assert_is_host(const struct addr *addr, uint8_t last)
 {
 	assert_int_equal(addr->port, 0);
 	if (addr->family == AF_INET) {

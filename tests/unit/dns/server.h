@@ -30,6 +30,7 @@ struct server {
 	unsigned seen, seen_tcp, seen_edns;
 	unsigned accepted;
 	unsigned soa_ttl_s;
+	struct server_question last;
 };
 
 struct message {
@@ -193,6 +194,37 @@ static void behave_mapped(struct server *s, const struct server_question *q)
 	send_reply(s, q, &m);
 }
 
+/* With an OPT record, and a record that nobody asked for behind it. */
+static void behave_opt(struct server *s, const struct server_question *q)
+{
+	struct message m;
+
+	start_reply(&m, q, 0, 1, 0);
+	put_record(&m, q->type, 60, "\3yes", 4);
+	put_bytes(&m, "\0\0\x29\4\xd0\0\0\x80\0\0\4\0\xf\0\0", 15);
+	put_addr(&m, q, 60, 9);
+	m.bytes[11] = 2;
+	m.bytes[3] |= 0x20; /* AD */
+	send_reply(s, q, &m);
+}
+
+static void behave_huge(struct server *s, const struct server_question *q)
+{
+	static const char text[200] = "\xc7";
+	struct message m;
+
+	if (!q->tcp) {
+		start_reply(&m, q, 0, 0, 0);
+		m.bytes[2] |= 2;
+		send_reply(s, q, &m);
+		return;
+	}
+	start_reply(&m, q, 0, 9, 0);
+	for (int i = 0; i < 9; i++)
+		put_record(&m, q->type, 60, text, sizeof(text));
+	send_reply(s, q, &m);
+}
+
 static void behave_nx(struct server *s, const struct server_question *q)
 {
 	struct message m;
@@ -250,6 +282,14 @@ static void behave_notimp(struct server *s, const struct server_question *q)
 	struct message m;
 
 	start_reply(&m, q, 4, 0, 0);
+	send_reply(s, q, &m);
+}
+
+static void behave_formerr(struct server *s, const struct server_question *q)
+{
+	struct message m;
+
+	start_reply(&m, q, 1, 0, 0);
 	send_reply(s, q, &m);
 }
 
@@ -327,6 +367,8 @@ static const struct {
 	{ "many", behave_many },
 	{ "cname", behave_cname },
 	{ "mapped", behave_mapped },
+	{ "opt", behave_opt },
+	{ "huge", behave_huge },
 	{ "nx", behave_nx },
 	{ "nosoa", behave_nosoa },
 	{ "nodata", behave_nodata },
@@ -334,6 +376,7 @@ static const struct {
 	{ "servfail", behave_servfail },
 	{ "refused", behave_refused },
 	{ "notimp", behave_notimp },
+	{ "formerr", behave_formerr },
 	{ "strange", behave_strange },
 	{ "broken", behave_broken },
 	{ "trunc", behave_trunc },
@@ -355,6 +398,7 @@ static void serve(struct server *s, struct server_question *q)
 	s->seen++;
 	s->seen_tcp += q->tcp;
 	s->seen_edns += q->edns;
+	s->last = *q;
 	for (size_t i = 0; i < ARRAY_SIZE(behaviours); i++) {
 		size_t length = strlen(behaviours[i].label);
 
