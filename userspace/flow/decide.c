@@ -6,6 +6,7 @@
 #include "base/names.h"
 #include "dial/eyeballs.h"
 #include "flow/worker.h"
+#include "kern/neighbour.h"
 #include "net/sock.h"
 
 struct decide {
@@ -24,6 +25,7 @@ struct decide {
 	struct addr resolved[DNS_TYPE_COUNT * DNS_ADDRS_MAX];
 	struct strategy strategy;
 	char interface[IFNAMSIZ];
+	uint8_t mac[NEIGHBOUR_MAC_BYTES];
 	char name
 		[SNIFF_DOMAIN_MAX]; /* that the client asked the destination's address for; "": not known */
 };
@@ -35,13 +37,16 @@ static void learn_incoming(struct decide *d)
 	const struct netif *netif;
 	int fd = d->request.client->fd, index = 0;
 
-	if (needs.interface || needs.dscp)
+	if (needs.interface || needs.dscp || needs.source_mac)
 		sock_incoming(fd, d->request.source.family, &index, &d->meta.dscp);
 	netif = index ? netif_by_index(interfaces, index) : NULL;
 	if (netif) {
 		memcpy(d->interface, netif->name, sizeof(d->interface));
 		d->meta.interface = d->interface;
 	}
+	if (needs.source_mac && index &&
+	    !neighbour_mac(&d->request.worker->routes, index, &d->request.source, d->mac))
+		d->meta.source_mac = d->mac;
 	if (needs.mark)
 		d->meta.mark = sock_mark(fd);
 }

@@ -56,7 +56,7 @@ static bool run(const char *lines)
 	return good;
 }
 
-static unsigned open_fds(void)
+static inline unsigned open_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	unsigned count = 0;
@@ -69,7 +69,7 @@ static unsigned open_fds(void)
 	return count;
 }
 
-static struct addr address(const char *text)
+static inline struct addr address(const char *text)
 {
 	struct addr addr = { .family = AF_UNSPEC };
 
