@@ -85,8 +85,9 @@ struct dial_request {
 	const struct netif *interface;
 	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */
 	const struct strategy *strategy; /* instead of the outbound's; NULL: its own */
-	uint32_t fallback_delay_ms;      /* instead of the outbound's; 0: its own */
-	struct trace *trace;             /* what was tried; NULL: nobody asks */
+	const uint32_t *
+		fallback_delay_ms; /* instead of the outbound's; NULL: its own; lives as long as the dial */
+	struct trace *trace; /* what was tried; NULL: nobody asks */
 	dial_done_fn *done;
 	void *owner; /* for @done */
 };

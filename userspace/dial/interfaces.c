@@ -192,7 +192,7 @@ static int interfaces_start(struct dial *dial)
 		return d->err;
 	if (d->begun < d->plan.count)
 		timer_start(&d->delay, &dial->request.env->loop->timers,
-			    dial->request.fallback_delay_ms ? dial->request.fallback_delay_ms
+			    dial->request.fallback_delay_ms ? *dial->request.fallback_delay_ms
 							    : dialer_of(dial)->fallback_delay_ms);
 	return 0;
 }

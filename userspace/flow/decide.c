@@ -9,6 +9,9 @@
 #include "kern/neighbour.h"
 #include "net/sock.h"
 
+#define RESOLVE_MS      5000 /* for an answer at all */
+#define OTHER_FAMILY_MS 300  /* for the second, once there is an address */
+
 struct decide {
 	struct decide_request request;
 	struct route_meta meta;
@@ -17,6 +20,7 @@ struct decide {
 	struct sniff sniff;
 	uint32_t sniffers;
 	bool sniffing, sniffed, time_is_up, override;
+	const char *why; /* what DNS said instead of addresses */
 	struct question {
 		struct decide *decide;
 		struct dns_ask ask;
@@ -71,13 +75,13 @@ int decide_new(struct decide **ret, const struct decide_request *request)
 	return 0;
 }
 
+static void stop_resolving(struct decide *d);
+
 void decide_free(struct decide *d)
 {
 	if (!d)
 		return;
-	for (int type = 0; type < DNS_TYPE_COUNT; type++)
-		if (d->questions[type].pending)
-			resolver_cancel(&d->questions[type].ask);
+	stop_resolving(d);
 	free(d);
 }
 
@@ -100,6 +104,7 @@ static void begin_sniffing(struct decide *d)
 	if (d->sniffed || server_speaks_first(d))
 		return;
 	d->sniffing = true;
+	d->time_is_up = false;
 	d->sniffers = rule->sniff.protocols;
 	timer_start(d->request.timer, &d->request.worker->loop.timers, rule->sniff.timeout_ms);
 }
@@ -133,6 +138,8 @@ static enum decide_result look(struct decide *d)
 	}
 	if (result != SNIFF_YES)
 		d->sniff = (struct sniff){ 0 };
+	if (n > 0) /* it is all still there, and no new edge will say so */
+		client->io.have |= EPOLLIN;
 	end_sniffing(d);
 	return DECIDE_DONE;
 }
@@ -149,8 +156,11 @@ static const char *name_to_dial(const struct decide *d)
 
 static void take_answer(struct decide *d, const struct dns_answer *answer)
 {
-	if (answer->status != DNS_OK)
+	if (answer->status != DNS_OK) {
+		if (answer->status != DNS_NO_DATA || !d->why)
+			d->why = dns_status_names[answer->status];
 		return;
+	}
 	memcpy(d->resolved + d->meta.resolved_count, answer->addrs,
 	       answer->count * sizeof(*answer->addrs));
 	d->meta.resolved_count += answer->count;
@@ -168,8 +178,23 @@ static void on_answer(struct dns_ask *ask, const struct dns_answer *answer)
 
 	question->pending = false;
 	take_answer(d, answer);
-	if (!is_resolving(d))
+	if (!is_resolving(d)) {
+		timer_stop(d->request.timer, &d->request.worker->loop.timers);
 		d->request.wake(d->request.owner);
+	} else if (d->meta.resolved_count) { /* the other family may be slow */
+		timer_start(d->request.timer, &d->request.worker->loop.timers, OTHER_FAMILY_MS);
+	}
+}
+
+static void stop_resolving(struct decide *d)
+{
+	for (int type = 0; type < DNS_TYPE_COUNT; type++) {
+		if (d->questions[type].pending)
+			resolver_cancel(&d->questions[type].ask);
+		d->questions[type].pending = false;
+	}
+	if (!d->why)
+		d->why = dns_status_names[DNS_TIMEOUT];
 }
 
 static void begin_resolving(struct decide *d)
@@ -179,6 +204,8 @@ static void begin_resolving(struct decide *d)
 	const char *name = name_to_dial(d);
 
 	d->meta.resolved_count = 0;
+	d->time_is_up = false;
+	d->why = NULL;
 	for (int type = 0; name && type < DNS_TYPE_COUNT; type++) {
 		struct question *question = &d->questions[type];
 		struct dns_answer answer;
@@ -193,6 +220,8 @@ static void begin_resolving(struct decide *d)
 		if (r > 0)
 			take_answer(d, &answer);
 	}
+	if (is_resolving(d))
+		timer_start(d->request.timer, &d->request.worker->loop.timers, RESOLVE_MS);
 }
 
 /* A name that has no address cannot be reached, whatever the rules after say. */
@@ -210,6 +239,8 @@ enum decide_result decide_run(struct decide *d)
 			if (result != DECIDE_DONE)
 				return result;
 		}
+		if (is_resolving(d) && d->time_is_up)
+			stop_resolving(d);
 		if (is_resolving(d))
 			return DECIDE_WAIT;
 		if (failed_to_resolve(d))
@@ -235,6 +266,12 @@ void decide_time_up(struct decide *d)
 const struct route_meta *decide_meta(const struct decide *d)
 {
 	return &d->meta;
+}
+
+const char *decide_unresolved(const struct decide *d, const char **ret_name)
+{
+	*ret_name = name_to_dial(d);
+	return d->why ? d->why : dns_status_names[DNS_NO_DATA];
 }
 
 const struct route_verdict *decide_verdict(const struct decide *d)

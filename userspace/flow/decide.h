@@ -17,10 +17,10 @@ struct decide;
 typedef void decide_wake_fn(void *owner);
 
 enum decide_result {
-	DECIDE_WAIT, /* for the client's socket, for decide_time_up(), or for wake() */
-	DECIDE_DONE, /* decide_verdict() */
-	DECIDE_GONE, /* the client has ended, and had sent nothing */
-	DECIDE_UNRESOLVED,
+	DECIDE_WAIT,       /* for the client's socket, for decide_time_up(), or for wake() */
+	DECIDE_DONE,       /* decide_verdict() */
+	DECIDE_GONE,       /* the client has ended, and had sent nothing */
+	DECIDE_UNRESOLVED, /* decide_unresolved() */
 };
 
 struct decide_request {
@@ -39,6 +39,8 @@ void decide_free(struct decide *decide); /* NULL is fine */
 enum decide_result decide_run(struct decide *decide);
 void decide_time_up(struct decide *decide); /* the timer has run; decide_run() is next */
 
+/* Why the name has no address. */
+const char *decide_unresolved(const struct decide *decide, const char **ret_name);
 const struct route_meta *decide_meta(const struct decide *decide);
 const struct route_verdict *decide_verdict(const struct decide *decide);
 const struct sniff *decide_sniffed(const struct decide *decide);

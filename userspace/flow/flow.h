@@ -29,6 +29,7 @@ enum flow_end {
 	END_NONE,
 	END_DONE,        /* both directions ended and were delivered */
 	END_REJECTED,    /* by a rule, or routed to a block outbound */
+	END_DROPPED,     /* by a rule, and the client is told nothing */
 	END_UNRESOLVED,  /* a rule had its name looked up, and it has no address */
 	END_BAD_ADDRESS, /* multicast, broadcast or unspecified source or destination */
 	END_LOOP,        /* to our own listener */

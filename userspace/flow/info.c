@@ -12,7 +12,6 @@ enum log_level flow_end_level(enum flow_end end)
 		return LOG_WARN;
 	case END_ADDRESS_GONE:
 	case END_INTERFACE_GONE:
-	case END_UNRESOLVED:
 		return LOG_INFO;
 	default:
 		return LOG_DEBUG;

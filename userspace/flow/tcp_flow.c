@@ -15,16 +15,17 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/names.h"
+#include "flow/hijack.h"
 #include "flow/idle.h"
 #include "flow/worker.h"
 #include "net/sock.h"
 #include "relay/opening.h"
 
 NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "close");
-NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "unresolved", "bad-address",
-	   "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone", "interface-gone",
-	   "client-reset", "upstream-reset", "backlog", "no-memory", "idle", "half-closed-idle",
-	   "killed", "shutdown");
+NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
+	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
+	   "interface-gone", "client-reset", "upstream-reset", "backlog", "no-memory", "idle",
+	   "half-closed-idle", "killed", "shutdown");
 
 enum step { STEP_WAIT, STEP_NEXT };
 
@@ -143,7 +144,7 @@ static enum step begin_dial(struct tcp_flow *f)
 
 		request.strategy = decide_strategy(f->decide);
 		if (options->has_fallback_delay)
-			request.fallback_delay_ms = options->fallback_delay_ms;
+			request.fallback_delay_ms = &options->fallback_delay_ms;
 	}
 	flow_goto(f, FLOW_DIAL);
 	trace_init(&f->trace, f->worker->loop.now_ms);
@@ -189,34 +190,37 @@ static void take_verdict(struct tcp_flow *f)
 	if (sniff->domain[0])
 		f->domain = strdup(
 			sniff->domain); /* for people only: without memory it is left out */
-	f->outbound = &f->worker->config->outbounds[verdict->outbound];
+	if (verdict->action == ACTION_ROUTE)
+		f->outbound = &f->worker->config->outbounds[verdict->outbound];
 }
 
-static enum step begin_dns(struct tcp_flow *f)
+static enum step unresolved(struct tcp_flow *f)
 {
-	const struct dns_flow_request request = { .loop = &f->worker->loop,
-						  .resolver = f->worker->dial_env.resolver,
-						  .rules = f->worker->config->rules,
-						  .meta = *decide_meta(f->decide),
-						  .client = &f->side[CLIENT],
-						  .wake = on_decide_wake,
-						  .owner = f };
+	const char *name, *why = decide_unresolved(f->decide, &name);
 
-	f->rule = decide_verdict(f->decide)->rule;
-	if (dns_flow_start(&f->dns, &request))
-		return flow_end(f, END_NO_MEMORY);
-	return flow_goto(f, FLOW_DNS);
+	flow_log(f, LOG_INFO, "unresolved: %s: %s", name, why);
+	return flow_end(f, END_UNRESOLVED);
+}
+
+static enum step act(struct tcp_flow *f)
+{
+	const struct route_verdict *verdict = decide_verdict(f->decide);
+
+	take_verdict(f);
+	if (verdict->action == ACTION_HIJACK_DNS)
+		return hijack_start(f, on_decide_wake) ? flow_end(f, END_NO_MEMORY)
+						       : flow_goto(f, FLOW_DNS);
+	if (verdict->action == ACTION_REJECT)
+		return flow_end(f, verdict->config->reject == REJECT_DROP ? END_DROPPED
+									  : END_REJECTED);
+	return f->outbound->dialer ? begin_dial(f) : flow_end(f, END_REJECTED);
 }
 
 static enum step flow_dns(struct tcp_flow *f)
 {
-	int r = dns_flow_run(f->dns);
+	enum flow_end end = hijack_run(f);
 
-	if (!r)
-		return STEP_WAIT;
-	if (r < 0)
-		return flow_end(f, r == -ETIMEDOUT ? END_IDLE : END_CLIENT_RESET);
-	return flow_end(f, END_DONE);
+	return end ? flow_end(f, end) : STEP_WAIT;
 }
 
 static enum step run_rules(struct tcp_flow *f)
@@ -224,21 +228,17 @@ static enum step run_rules(struct tcp_flow *f)
 	if (f->side[CLIENT].io.have & (EPOLLERR | EPOLLHUP))
 		return flow_end(f, END_CLIENT_RESET);
 	switch (decide_run(f->decide)) {
-	case DECIDE_WAIT:
-		return STEP_WAIT;
 	case DECIDE_GONE:
 		return flow_end(f, END_CLIENT_GONE);
 	case DECIDE_UNRESOLVED:
-		return flow_end(f, END_UNRESOLVED);
+		take_verdict(f);
+		return unresolved(f);
 	case DECIDE_DONE:
-		break;
+		return act(f);
+	case DECIDE_WAIT:
+	default:
+		return STEP_WAIT;
 	}
-	if (decide_verdict(f->decide)->action == ACTION_HIJACK_DNS)
-		return begin_dns(f);
-	if (decide_verdict(f->decide)->action != ACTION_ROUTE)
-		return flow_end(f, END_REJECTED);
-	take_verdict(f);
-	return f->outbound->dialer ? begin_dial(f) : flow_end(f, END_REJECTED);
 }
 
 static enum step flow_route(struct tcp_flow *f)
@@ -421,14 +421,19 @@ static enum step flow_close(struct tcp_flow *f)
 	struct worker *w = f->worker;
 	bool reset = f->end != END_DONE;
 
-	flow_log(f, flow_end_level(f->end), "%s, %s, up %llu down %llu bytes",
-		 flow_end_names[f->end], relay_method_name(&f->relay),
-		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, CLIENT) : 0),
-		 (unsigned long long)(f->relay.env ? relay_bytes(&f->relay, UPSTREAM) : 0));
+	if (f->relay.env)
+		flow_log(f, flow_end_level(f->end), "%s, %s, up %llu down %llu bytes",
+			 flow_end_names[f->end], relay_method_name(&f->relay),
+			 (unsigned long long)relay_bytes(&f->relay, CLIENT),
+			 (unsigned long long)relay_bytes(&f->relay, UPSTREAM));
+	else
+		flow_log(f, flow_end_level(f->end), "%s", flow_end_names[f->end]);
 	worker_flow_ended(w, f);
 	dial_cancel(f->dial, f->end != END_CLIENT_GONE);
 	timer_stop(&f->timer, &w->loop.timers);
 	relay_stop(&f->relay);
+	if (f->end == END_DROPPED && !sock_set_silent_close(f->side[CLIENT].fd))
+		reset = false;
 	for (int side = 0; side < SIDES; side++)
 		stream_close(&f->side[side], reset);
 	relay_release(&f->relay);

@@ -114,6 +114,11 @@ int sock_set_reset_on_close(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0 ? -errno : 0;
 }
 
+int sock_set_silent_close(int fd)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_REPAIR, 1);
+}
+
 int sock_set_send_buffer(int fd, uint32_t bytes)
 {
 	int half = (int)(bytes / 2); /* the kernel doubles it, for its own overhead (socket(7)) */

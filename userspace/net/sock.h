@@ -39,6 +39,9 @@ struct keep_alive {
 int sock_set_keep_alive(int fd, const struct keep_alive *keep_alive);
 /* close() sends RST, and drops what was not sent: SO_LINGER {1, 0}. */
 int sock_set_reset_on_close(int fd);
+/* close() says nothing at all: TCP_REPAIR (3.5), as if the host were gone. What the peer sends after it is
+ * answered by RST. CAP_NET_ADMIN. */
+int sock_set_silent_close(int fd);
 /* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
  * net.core.wmem_max. */
 int sock_set_send_buffer(int fd, uint32_t bytes);

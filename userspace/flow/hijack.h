@@ -1,0 +1,8 @@
+/* hijack - a flow whose questions are answered here instead of where it wanted to go: FLOW_DNS. */
+#pragma once
+#include "flow/flow.h"
+
+/* Gives the flow its @dns. -ENOMEM. @wake is called with the flow. */
+int hijack_start(struct tcp_flow *flow, void (*wake)(void *flow));
+/* END_NONE: it goes on. */
+enum flow_end hijack_run(struct tcp_flow *flow);
