@@ -103,6 +103,12 @@ void relay_poll(struct relay *relay)
 		relay->poll_ms *= 2;
 }
 
+void relay_poll_anew(struct relay *relay)
+{
+	timer_stop(&relay->poll, &relay->env->loop->timers);
+	relay->poll_ms = POLL_FIRST_MS;
+}
+
 int relay_fail(struct pump *pump, const struct stream *stream, int err)
 {
 	pump->relay->failed = stream == pump->from ? (int8_t)pump->side : (int8_t)!pump->side;

@@ -136,6 +136,7 @@ bool relay_wants_out(const struct pump *pump);
 void relay_poll_later(struct pump *pump);
 /* A turn at some later time, besides those for events. */
 void relay_poll(struct relay *relay);
+void relay_poll_anew(struct relay *relay); /* from the shortest delay on */
 /* Notes whose socket broke; returns @err. */
 int relay_fail(struct pump *pump, const struct stream *stream, int err);
 int relay_sockmap_enter(struct relay *relay, const struct gate_label *label);
