@@ -106,10 +106,11 @@ static int read_hello(struct pump *p)
 	return 1;
 }
 
-/* The poll may see an acknowledgement late; the round trip time is the kernel's own measure. */
+/* A poll may see an acknowledgement late: then the kernel's own measure decides. */
 static bool is_near(const struct pump *p, uint64_t elapsed_ms)
 {
-	return elapsed_ms <= NEAR_MS || sock_rtt_us(p->to->fd) <= NEAR_MS * 1000;
+	return elapsed_ms <= NEAR_MS ||
+	       (elapsed_ms <= 2 * NEAR_MS && sock_rtt_us(p->to->fd) <= NEAR_MS * 1000);
 }
 
 /* Whether the next piece may leave: the last one has arrived, and where that proves nothing a while has
