@@ -19,8 +19,8 @@ struct dns_forwards {
 	size_t waiting;
 	struct list under_way[EXCHANGE_BUCKETS];
 	struct list finished;
-	struct dns_raw_cache cache;
-	uint8_t *answer; /* DNS_MESSAGE_MAX bytes: what is told last */
+	struct lru cache; /* of whole answers, raw_cache.h */
+	uint8_t *answer;  /* DNS_MESSAGE_MAX bytes: what is told last */
 	uint64_t questions, cache_hits, coalesced, failures;
 };
 

@@ -29,9 +29,8 @@ int dns_forwards_init(struct dns_forwards *forwards, struct loop *loop, uint64_t
 	list_init(&forwards->finished);
 	for (size_t i = 0; i < EXCHANGE_BUCKETS; i++)
 		list_init(&forwards->under_way[i]);
-	dns_raw_cache_init(&forwards->cache, config->cache_capacity);
 	forwards->answer = malloc(DNS_MESSAGE_MAX);
-	return forwards->answer ? 0 : -ENOMEM;
+	return forwards->answer ? lru_init(&forwards->cache, config->cache_capacity) : -ENOMEM;
 }
 
 static void exchange_free(struct exchange *exchange)
@@ -48,7 +47,7 @@ void dns_forwards_deinit(struct dns_forwards *forwards)
 		return;
 	while (!list_empty(&forwards->finished))
 		exchange_free(container_of(forwards->finished.next, struct exchange, link));
-	dns_raw_cache_deinit(&forwards->cache);
+	lru_deinit(&forwards->cache);
 	free(forwards->answer);
 	*forwards = (struct dns_forwards){ 0 };
 }

@@ -5,8 +5,8 @@
 #include "dns/wire.h"
 
 struct entry {
-	struct list bucket, used;
-	uint64_t stored_ms, expires_ms;
+	struct lru_entry lru;
+	uint64_t stored_ms;
 	struct dns_raw_key key;
 	size_t size;
 	uint8_t message[];
@@ -36,83 +36,41 @@ bool dns_raw_key_equal(const struct dns_raw_key *a, const struct dns_raw_key *b)
 	       !memcmp(a->name, b->name, a->length);
 }
 
-void dns_raw_cache_init(struct dns_raw_cache *cache, size_t capacity)
+static bool matches(const struct lru_entry *lru, const void *key)
 {
-	*cache = (struct dns_raw_cache){ .capacity = capacity };
-	list_init(&cache->used);
-	for (size_t i = 0; i < DNS_RAW_BUCKETS; i++)
-		list_init(&cache->buckets[i]);
+	return dns_raw_key_equal(&container_of(lru, const struct entry, lru)->key, key);
 }
 
-static void drop(struct dns_raw_cache *cache, struct entry *entry)
+size_t dns_raw_cache_get(struct lru *cache, const struct dns_raw_key *key, uint64_t now_ms,
+			 uint8_t *ret)
 {
-	list_unlink(&entry->bucket);
-	list_unlink(&entry->used);
-	cache->count--;
-	free(entry);
-}
+	const struct lru_entry *found = lru_get(cache, key->hash, matches, key, now_ms);
+	const struct entry *entry;
 
-static struct entry *oldest(struct dns_raw_cache *cache)
-{
-	return container_of(cache->used.next, struct entry, used);
-}
-
-void dns_raw_cache_deinit(struct dns_raw_cache *cache)
-{
-	while (cache->count)
-		drop(cache, oldest(cache));
-}
-
-static struct entry *find(struct dns_raw_cache *cache, const struct dns_raw_key *key)
-{
-	list_for_each (pos, &cache->buckets[key->hash % DNS_RAW_BUCKETS]) {
-		struct entry *entry = container_of(pos, struct entry, bucket);
-
-		if (dns_raw_key_equal(&entry->key, key))
-			return entry;
-	}
-	return NULL;
-}
-
-size_t dns_raw_cache_get(struct dns_raw_cache *cache, const struct dns_raw_key *key,
-			 uint64_t now_ms, uint8_t *ret)
-{
-	struct entry *entry = find(cache, key);
-
-	if (!entry)
+	if (!found)
 		return 0;
-	if (entry->expires_ms <= now_ms) {
-		drop(cache, entry);
-		return 0;
-	}
-	list_unlink(&entry->used);
-	list_append(&cache->used, &entry->used);
+	entry = container_of(found, const struct entry, lru);
 	memcpy(ret, entry->message, entry->size);
 	dns_answer_age(ret, entry->size, (uint32_t)((now_ms - entry->stored_ms) / 1000));
 	return entry->size;
 }
 
-void dns_raw_cache_put(struct dns_raw_cache *cache, const struct dns_raw_key *key,
+void dns_raw_cache_put(struct lru *cache, const struct dns_raw_key *key,
 		       const struct dns_raw *answer, uint32_t ttl_s, uint64_t now_ms)
 {
 	struct entry *entry;
 
 	if (!cache->capacity || !ttl_s || answer->size > DNS_RAW_MAX)
 		return;
-	entry = find(cache, key);
-	if (entry)
-		drop(cache, entry);
-	else if (cache->count == cache->capacity)
-		drop(cache, oldest(cache));
+	lru_make_room(cache, key->hash, matches, key);
 	entry = malloc(sizeof(*entry) + answer->size);
 	if (!entry)
 		return;
-	entry->stored_ms = now_ms;
-	entry->expires_ms = now_ms + (uint64_t)ttl_s * 1000;
-	entry->key = *key;
-	entry->size = answer->size;
+	*entry = (struct entry){ .lru = { .hash = key->hash,
+					  .expires_ms = now_ms + (uint64_t)ttl_s * 1000 },
+				 .stored_ms = now_ms,
+				 .key = *key,
+				 .size = answer->size };
 	memcpy(entry->message, answer->bytes, answer->size);
-	list_append(&cache->buckets[key->hash % DNS_RAW_BUCKETS], &entry->bucket);
-	list_append(&cache->used, &entry->used);
-	cache->count++;
+	lru_put(cache, &entry->lru);
 }

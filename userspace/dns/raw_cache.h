@@ -1,6 +1,6 @@
 /* raw_cache - whole answers until they expire, the least recently used of them leaves first. */
 #pragma once
-#include "base/list.h"
+#include "base/lru.h"
 #include "dns/message.h"
 
 /* What a forwarded question is about: everything that its answer depends on. */
@@ -23,20 +23,11 @@ struct dns_raw {
 };
 
 /* Longer ones are not kept, so the memory is bounded by the capacity. */
-#define DNS_RAW_MAX     2048
-#define DNS_RAW_BUCKETS 1024
+#define DNS_RAW_MAX 2048
 
-struct dns_raw_cache {
-	size_t capacity, count;
-	struct list used; /* the oldest use first */
-	struct list buckets[DNS_RAW_BUCKETS];
-};
-
-void dns_raw_cache_init(struct dns_raw_cache *cache, size_t capacity);
-void dns_raw_cache_deinit(struct dns_raw_cache *cache); /* zeroed is fine */
 /* The size of what is put into @ret (DNS_RAW_MAX bytes), with the TTLs that are left; 0: unknown. */
-size_t dns_raw_cache_get(struct dns_raw_cache *cache, const struct dns_raw_key *key,
-			 uint64_t now_ms, uint8_t *ret);
+size_t dns_raw_cache_get(struct lru *cache, const struct dns_raw_key *key, uint64_t now_ms,
+			 uint8_t *ret);
 /* For @ttl_s seconds; 0: not at all. Without memory it stays unknown, which is no error. */
-void dns_raw_cache_put(struct dns_raw_cache *cache, const struct dns_raw_key *key,
+void dns_raw_cache_put(struct lru *cache, const struct dns_raw_key *key,
 		       const struct dns_raw *answer, uint32_t ttl_s, uint64_t now_ms);

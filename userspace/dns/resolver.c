@@ -24,7 +24,7 @@ struct server {
 struct resolver {
 	struct loop *loop;
 	uint64_t seed;
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_questions questions;
 	struct dns_forwards forwards;
 	struct timer deliver; /* what finished while another was asked */
@@ -91,7 +91,7 @@ int resolver_new_tuned(struct resolver **ret, struct loop *loop, const struct co
 	dns_questions_init(&resolver->questions);
 	if (getrandom(&resolver->seed, sizeof(resolver->seed), GRND_NONBLOCK) < 0)
 		resolver->seed = (uintptr_t)resolver; /* early at boot */
-	r = dns_cache_init(&resolver->cache, config->cache_capacity);
+	r = lru_init(&resolver->cache, config->cache_capacity);
 	if (!r)
 		r = dns_forwards_init(&resolver->forwards, loop, resolver->seed, config);
 	if (!r)
@@ -123,7 +123,7 @@ void resolver_free(struct resolver *resolver)
 	timer_stop(&resolver->deliver, &resolver->loop->timers);
 	dns_questions_deinit(&resolver->questions);
 	dns_forwards_deinit(&resolver->forwards);
-	dns_cache_deinit(&resolver->cache);
+	lru_deinit(&resolver->cache);
 	free(resolver);
 }
 

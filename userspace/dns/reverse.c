@@ -4,74 +4,52 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include "base/list.h"
+#include "base/lru.h"
 #include "dns/key.h"
 
-#define BUCKETS   4096
 #define TTL_MIN_S 10 /* a client dials a while after the answer came */
 #define TTL_MAX_S 86400
 
 struct entry {
-	struct list bucket, used;
-	uint64_t expires_ms;
+	struct lru_entry lru;
 	struct addr addr;
 	char name[];
 };
 
 struct dns_reverse {
 	pthread_mutex_t lock; /* of everything below */
-	size_t count;
 	uint64_t seed;
-	struct list used; /* the oldest use first */
-	struct list buckets[BUCKETS];
+	struct lru names;
 };
 
 int dns_reverse_new(struct dns_reverse **ret)
 {
 	struct dns_reverse *reverse = calloc(1, sizeof(*reverse));
 
-	if (!reverse)
+	if (!reverse || lru_init(&reverse->names, DNS_REVERSE_CAPACITY)) {
+		free(reverse);
 		return -ENOMEM;
+	}
 	pthread_mutex_init(&reverse->lock, NULL);
 	if (getrandom(&reverse->seed, sizeof(reverse->seed), GRND_NONBLOCK) < 0)
 		reverse->seed = (uintptr_t)reverse; /* early at boot */
-	list_init(&reverse->used);
-	for (size_t i = 0; i < BUCKETS; i++)
-		list_init(&reverse->buckets[i]);
 	*ret = reverse;
 	return 0;
-}
-
-static void drop(struct dns_reverse *reverse, struct entry *entry)
-{
-	list_unlink(&entry->bucket);
-	list_unlink(&entry->used);
-	reverse->count--;
-	free(entry);
-}
-
-static struct entry *oldest(struct dns_reverse *reverse)
-{
-	return container_of(reverse->used.next, struct entry, used);
 }
 
 void dns_reverse_free(struct dns_reverse *reverse)
 {
 	if (!reverse)
 		return;
-	while (reverse->count)
-		drop(reverse, oldest(reverse));
+	lru_deinit(&reverse->names);
 	pthread_mutex_destroy(&reverse->lock);
 	free(reverse);
 }
 
-static struct list *bucket_of(struct dns_reverse *reverse, const struct addr *addr)
+static uint32_t hash_of(const struct dns_reverse *reverse, const struct addr *addr)
 {
-	uint32_t hash = addr->family == AF_INET
-				? dns_hash(reverse->seed, &addr->v4, sizeof(addr->v4))
-				: dns_hash(reverse->seed, &addr->v6, sizeof(addr->v6));
-
-	return &reverse->buckets[hash % BUCKETS];
+	return addr->family == AF_INET ? dns_hash(reverse->seed, &addr->v4, sizeof(addr->v4))
+				       : dns_hash(reverse->seed, &addr->v6, sizeof(addr->v6));
 }
 
 static bool same_host(const struct addr *a, const struct addr *b)
@@ -82,36 +60,25 @@ static bool same_host(const struct addr *a, const struct addr *b)
 				    : IN6_ARE_ADDR_EQUAL(&a->v6, &b->v6);
 }
 
-static struct entry *find(struct dns_reverse *reverse, const struct addr *addr)
+static bool matches(const struct lru_entry *lru, const void *addr)
 {
-	list_for_each (pos, bucket_of(reverse, addr)) {
-		struct entry *entry = container_of(pos, struct entry, bucket);
-
-		if (same_host(&entry->addr, addr))
-			return entry;
-	}
-	return NULL;
+	return same_host(&container_of(lru, const struct entry, lru)->addr, addr);
 }
 
 static void put(struct dns_reverse *reverse, const struct addr *addr, const char *name,
 		uint64_t expires_ms)
 {
-	struct entry *entry = find(reverse, addr);
+	uint32_t hash = hash_of(reverse, addr);
 	size_t size = strlen(name) + 1;
+	struct entry *entry;
 
-	if (entry)
-		drop(reverse, entry);
-	else if (reverse->count == DNS_REVERSE_CAPACITY)
-		drop(reverse, oldest(reverse));
+	lru_make_room(&reverse->names, hash, matches, addr);
 	entry = malloc(sizeof(*entry) + size);
 	if (!entry)
 		return;
-	entry->expires_ms = expires_ms;
-	entry->addr = *addr;
+	*entry = (struct entry){ .lru = { .hash = hash, .expires_ms = expires_ms }, .addr = *addr };
 	memcpy(entry->name, name, size);
-	list_append(bucket_of(reverse, addr), &entry->bucket);
-	list_append(&reverse->used, &entry->used);
-	reverse->count++;
+	lru_put(&reverse->names, &entry->lru);
 }
 
 void dns_reverse_put(struct dns_reverse *reverse, const struct addr *addrs, size_t count,
@@ -133,20 +100,16 @@ void dns_reverse_put(struct dns_reverse *reverse, const struct addr *addrs, size
 bool dns_reverse_get(struct dns_reverse *reverse, const struct addr *addr, uint64_t now_ms,
 		     char *ret_name)
 {
-	struct entry *entry;
-	bool found;
+	const struct lru_entry *found;
 
 	if (addr->family != AF_INET && addr->family != AF_INET6)
 		return false;
 	pthread_mutex_lock(&reverse->lock);
-	entry = find(reverse, addr);
-	found = entry && entry->expires_ms > now_ms;
+	found = lru_get(&reverse->names, hash_of(reverse, addr), matches, addr, now_ms);
 	if (found) {
-		list_unlink(&entry->used);
-		list_append(&reverse->used, &entry->used);
+		const struct entry *entry = container_of(found, const struct entry, lru);
+
 		memcpy(ret_name, entry->name, strlen(entry->name) + 1);
-	} else if (entry) {
-		drop(reverse, entry);
 	}
 	pthread_mutex_unlock(&reverse->lock);
 	return found;

@@ -11,7 +11,7 @@
 #define HELLO_GROWTH  ((size_t)5 * (TLS_FRAGMENT_CUTS_MAX + 1))
 /* Acknowledged that soon, the peer is on this link: another middlebox, or a server that reassembles at
  * once. Then time has to keep the pieces apart (sing-box's value). */
-#define NEAR_MS       20
+#define NEAR_MS       20U
 
 static struct relay_opening *opening_of(struct relay *relay)
 {
@@ -110,7 +110,7 @@ static int read_hello(struct pump *p)
 static bool is_near(const struct pump *p, uint64_t elapsed_ms)
 {
 	return elapsed_ms <= NEAR_MS ||
-	       (elapsed_ms <= 2 * NEAR_MS && sock_rtt_us(p->to->fd) <= NEAR_MS * 1000);
+	       (elapsed_ms / 2 <= NEAR_MS && sock_rtt_us(p->to->fd) <= NEAR_MS * 1000);
 }
 
 /* Whether the next piece may leave: the last one has arrived, and where that proves nothing a while has

@@ -32,7 +32,7 @@ static struct dns_answer answer_of(unsigned count, uint32_t ttl_s)
 	return answer;
 }
 
-static void put(struct dns_cache *cache, const char *name, unsigned count, uint32_t ttl_s,
+static void put(struct lru *cache, const char *name, unsigned count, uint32_t ttl_s,
 		uint64_t now_ms)
 {
 	struct dns_key key = key_of(name);
@@ -41,7 +41,7 @@ static void put(struct dns_cache *cache, const char *name, unsigned count, uint3
 	dns_cache_put(cache, &key, &answer, now_ms);
 }
 
-static bool has(struct dns_cache *cache, const char *name, uint64_t now_ms, struct dns_answer *ret)
+static bool has(struct lru *cache, const char *name, uint64_t now_ms, struct dns_answer *ret)
 {
 	struct dns_key key = key_of(name);
 
@@ -50,10 +50,10 @@ static bool has(struct dns_cache *cache, const char *name, uint64_t now_ms, stru
 
 static void test_answers_come_back_whole(void **state)
 {
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_answer answer;
 
-	assert_int_equal(dns_cache_init(&cache, 100), 0);
+	assert_int_equal(lru_init(&cache, 100), 0);
 	for (unsigned count = 0; count <= DNS_ADDRS_MAX; count++) {
 		struct dns_answer given = answer_of(count, 60);
 		char name[32];
@@ -69,16 +69,16 @@ static void test_answers_come_back_whole(void **state)
 			assert_true(addr_equal(&answer.addrs[i], &given.addrs[i]));
 	}
 	assert_int_equal(cache.count, DNS_ADDRS_MAX + 1);
-	dns_cache_deinit(&cache);
-	dns_cache_deinit(&cache);
+	lru_deinit(&cache);
+	lru_deinit(&cache);
 }
 
 static void test_expiry(void **state)
 {
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_answer answer;
 
-	assert_int_equal(dns_cache_init(&cache, 4), 0);
+	assert_int_equal(lru_init(&cache, 4), 0);
 	put(&cache, "a.test", 1, 2, 5000);
 	assert_true(has(&cache, "a.test", 5001, &answer));
 	assert_int_equal(answer.ttl_s, 2); /* 1.999 s */
@@ -91,15 +91,15 @@ static void test_expiry(void **state)
 	assert_int_equal(cache.count, 0);
 	put(&cache, "b.test", 1, 0, 5000);
 	assert_false(has(&cache, "b.test", 5000, &answer));
-	dns_cache_deinit(&cache);
+	lru_deinit(&cache);
 }
 
 static void test_least_recently_used_leaves(void **state)
 {
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_answer answer;
 
-	assert_int_equal(dns_cache_init(&cache, 3), 0);
+	assert_int_equal(lru_init(&cache, 3), 0);
 	put(&cache, "a.test", 1, 60, 0);
 	put(&cache, "b.test", 1, 60, 0);
 	put(&cache, "c.test", 1, 60, 0);
@@ -115,17 +115,17 @@ static void test_least_recently_used_leaves(void **state)
 	assert_true(has(&cache, "a.test", 0, &answer));
 	assert_int_equal(answer.count, 5);
 	assert_int_equal(answer.ttl_s, 30);
-	dns_cache_deinit(&cache);
+	lru_deinit(&cache);
 }
 
 static void test_bound_holds(void **state)
 {
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_answer answer;
 	unsigned there = 0;
 	char name[32];
 
-	assert_int_equal(dns_cache_init(&cache, 50), 0);
+	assert_int_equal(lru_init(&cache, 50), 0);
 	for (int i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "n%d.test", i);
 		put(&cache, name, 1, 60, 0);
@@ -136,18 +136,18 @@ static void test_bound_holds(void **state)
 		there += has(&cache, name, 0, &answer);
 	}
 	assert_int_equal(there, 50);
-	dns_cache_deinit(&cache);
+	lru_deinit(&cache);
 }
 
 static void test_no_capacity(void **state)
 {
-	struct dns_cache cache;
+	struct lru cache;
 	struct dns_answer answer;
 
-	assert_int_equal(dns_cache_init(&cache, 0), 0);
+	assert_int_equal(lru_init(&cache, 0), 0);
 	put(&cache, "a.test", 1, 60, 0);
 	assert_false(has(&cache, "a.test", 0, &answer));
-	dns_cache_deinit(&cache);
+	lru_deinit(&cache);
 }
 
 static void test_keys(void **state)
