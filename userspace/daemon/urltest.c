@@ -27,6 +27,7 @@ struct tested {
 	struct probe_url url;
 	struct timer timer; /* until the next round; stopped during one */
 	size_t count, running;
+	uint64_t started_ms;
 	struct member *members; /* owned */
 };
 
@@ -113,12 +114,26 @@ static void test_member(struct member *m)
 		member_tested(m, URLTEST_FAILED);
 }
 
+/* Nobody has gone by the group for a while: its members are left alone until somebody does. */
+static bool is_idle(const struct tested *g)
+{
+	uint64_t used_ms = group_used_ms(g->dialer);
+
+	if (used_ms < g->started_ms)
+		used_ms = g->started_ms;
+	return g->urltest->loop->now_ms - used_ms > g->config->idle_timeout_ms;
+}
+
 static void on_round(struct timer *timer)
 {
 	struct tested *g = container_of(timer, struct tested, timer);
 
-	g->running =
-		g->count; /* all of them: the round is over when the last has come, also at once */
+	if (is_idle(g)) {
+		timer_start(timer, &g->urltest->loop->timers, next_round_ms(g));
+		return;
+	}
+	/* all of them: the round is over when the last has come, also at once */
+	g->running = g->count;
 	for (size_t i = 0; i < g->count; i++)
 		test_member(&g->members[i]);
 }
@@ -134,6 +149,7 @@ static int init_group(struct urltest *u, size_t outbound, char *reason)
 			      .tag = config->tag,
 			      .config = &config->group,
 			      .dialer = dialers_group(u->dialers, outbound),
+			      .started_ms = u->loop->now_ms,
 			      .count = count };
 	if (probe_url_parse(config->group.url, &g->url)) {
 		snprintf(reason, 256, "outbound %s: not a URL of plain http: %.128s", config->tag,

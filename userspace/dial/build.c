@@ -241,7 +241,8 @@ static int build_group(struct chain *chain, const struct config_group *group)
 		return -ENOMEM;
 	chain->group->base.ops = &dial_group_ops;
 	chain->group->members = calloc(group->members.count, sizeof(const struct dialer *));
-	if (!chain->group->members)
+	chain->group->used_ms = calloc(1, sizeof(*chain->group->used_ms));
+	if (!chain->group->members || !chain->group->used_ms)
 		return -ENOMEM;
 	chain->group->count = group->members.count;
 	atomic_init(&chain->group->selected, group->initial);

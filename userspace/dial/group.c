@@ -3,9 +3,23 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define USE_RESOLUTION_MS 1000
+
 size_t group_selected(const struct group_dialer *group)
 {
 	return atomic_load_explicit(&group->selected, memory_order_relaxed);
+}
+
+uint64_t group_used_ms(const struct group_dialer *group)
+{
+	return group->used_ms ? atomic_load_explicit(group->used_ms, memory_order_relaxed) : 0;
+}
+
+/* Once a second at most: every worker reads beside it. */
+static void note_use(const struct group_dialer *group, uint64_t now_ms)
+{
+	if (now_ms - group_used_ms(group) >= USE_RESOLUTION_MS)
+		atomic_store_explicit(group->used_ms, now_ms, memory_order_relaxed);
 }
 
 static const struct dialer *group_skip(const struct dialer *self,
@@ -15,6 +29,8 @@ static const struct dialer *group_skip(const struct dialer *self,
 	size_t selected = group_selected(group);
 
 	assert(selected < group->count);
+	if (group->used_ms)
+		note_use(group, request->env->loop->now_ms);
 	return group->members[selected];
 }
 
@@ -36,6 +52,7 @@ static void group_free(struct dialer *self)
 	struct group_dialer *group = container_of(self, struct group_dialer, base);
 
 	free(group->members);
+	free(group->used_ms);
 	free(group);
 }
 

@@ -15,6 +15,7 @@
 
 #define MEMBERS  3
 #define INTERVAL 10000
+#define IDLE     (30 * INTERVAL)
 
 struct probe {
 	struct probe_request request;
@@ -32,6 +33,7 @@ static struct {
 	bool block; /* the last member is a block outbound */
 	struct config config;
 	struct urltest *urltest;
+	_Atomic uint64_t used_ms;
 } rig;
 
 static size_t members[MEMBERS] = { 1, 2, 3 };
@@ -113,6 +115,7 @@ static int setup(void **state)
 						 .group = { .members = { members, MEMBERS },
 							    .url = (char *)"http://test.example/x",
 							    .interval_ms = INTERVAL,
+							    .idle_timeout_ms = IDLE,
 							    .tolerance_ms = 50 } };
 	for (size_t i = 1; i <= MEMBERS; i++)
 		outbounds[i].tag = (char *)"member";
@@ -138,6 +141,23 @@ static int teardown(void **state)
 static unsigned delay(size_t member)
 {
 	return urltest_delay_ms(rig.urltest, 0, member);
+}
+
+/* Nobody goes by the group: it is left alone until somebody does. */
+static void test_idle(void **state)
+{
+	static const uint32_t all[MEMBERS] = { 10, 10, 10 };
+	unsigned started;
+
+	rig.group.used_ms = &rig.used_ms;
+	whole_round(all);
+	started = rig.started;
+	pass(IDLE + INTERVAL);
+	pass(2 * INTERVAL);
+	assert_int_equal(rig.started, started);
+	rig.used_ms = rig.loop.now_ms;
+	whole_round(all);
+	assert_int_equal(rig.started, started + MEMBERS);
 }
 
 static void test_rounds(void **state)
@@ -235,6 +255,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_choice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_midway, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_url, setup, teardown),
 	};
