@@ -341,7 +341,8 @@ def says(env, family, port, answer, reason, words):
         conn = env.accept(listener)
         conn.recv(4096)
         conn.sendall(answer)
-        conn.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the daemon may have reset it already
+            conn.shutdown(socket.SHUT_WR)
 
     serving = env.spawn(serve)
     fails(env, (SERVICE[family], NOBODY), family, reason, words)
