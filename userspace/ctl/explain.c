@@ -1,4 +1,5 @@
 #include "ctl/explain.h"
+#include "flow/destination.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,16 +56,6 @@ static void add_step(struct explain *e, json_t *result)
 			  rule_action_names[e->verdict.action], "result", result));
 }
 
-static bool server_speaks_first(const struct explain *e)
-{
-	const struct flow_config *config = e->context->config;
-
-	for (size_t i = 0; i < config->server_first_port_count; i++)
-		if (config->server_first_ports[i] == e->facts.destination.port)
-			return true;
-	return false;
-}
-
 static json_t *sniff(struct explain *e)
 {
 	const struct config_rule *rule = e->verdict.config;
@@ -74,7 +65,7 @@ static json_t *sniff(struct explain *e)
 	e->override |= rule->sniff.override_destination;
 	if (e->sniffed)
 		return json_string("not done again");
-	if (server_speaks_first(e))
+	if (destination_speaks_first(e->context->config, e->facts.destination.port))
 		return json_sprintf("not done: on port %u the server speaks first",
 				    (unsigned)e->facts.destination.port);
 	e->sniffed = true;
@@ -94,12 +85,7 @@ static json_t *sniff(struct explain *e)
 
 static const char *name_to_dial(const struct explain *e)
 {
-	const char *override = e->verdict.options.override_address;
-	struct addr addr;
-
-	if (override)
-		return addr_parse(override, 0, &addr) ? override : NULL;
-	return e->override ? e->meta.domain : NULL;
+	return destination_name(&e->verdict.options, e->override ? e->meta.domain : NULL);
 }
 
 static bool is_resolving(const struct explain *e)
@@ -283,28 +269,17 @@ int explain_begin(struct call *call)
 	return 1;
 }
 
-/* The rules' destination comes before the outbound's, and both before the client's. */
 static json_t *target_text(const struct explain *e)
 {
 	const struct target *override =
 		&e->context->config->outbounds[e->verdict.outbound].override;
-	const struct route_options *options = &e->verdict.options;
-	struct addr addr = e->facts.destination;
-	const char *name = name_to_dial(e);
+	struct target target = destination_target(&e->verdict.options, name_to_dial(e), override,
+						  &e->facts.destination);
 	char text[ADDR_STRLEN];
 
-	if (!name && options->override_address) {
-		(void)addr_parse(options->override_address, 0, &addr);
-	} else if (!name && (override->domain || override->addr.family)) {
-		name = override->domain;
-		addr = override->addr;
-	}
-	addr.port = options->override_port ? options->override_port
-		    : override->addr.port  ? override->addr.port
-					   : e->facts.destination.port;
-	if (name)
-		return json_sprintf("%s:%u", name, (unsigned)addr.port);
-	return json_string(addr_format(&addr, text));
+	if (target.domain)
+		return json_sprintf("%s:%u", target.domain, (unsigned)target.addr.port);
+	return json_string(addr_format(&target.addr, text));
 }
 
 static json_t *describe(const struct explain *e, json_int_t rule, const char *action)

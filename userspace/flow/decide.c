@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include "base/names.h"
 #include "dial/eyeballs.h"
+#include "flow/destination.h"
 #include "flow/worker.h"
 #include "kern/neighbour.h"
 #include "net/sock.h"
@@ -85,23 +86,14 @@ void decide_free(struct decide *d)
 	free(d);
 }
 
-static bool server_speaks_first(const struct decide *d)
-{
-	const struct flow_config *config = d->request.worker->config;
-
-	for (size_t i = 0; i < config->server_first_port_count; i++)
-		if (config->server_first_ports[i] == d->request.destination.port)
-			return true;
-	return false;
-}
-
 /* Sniffed once, a connection is known. */
 static void begin_sniffing(struct decide *d)
 {
 	const struct config_rule *rule = d->verdict.config;
 
 	d->override |= rule->sniff.override_destination;
-	if (d->sniffed || server_speaks_first(d))
+	if (d->sniffed ||
+	    destination_speaks_first(d->request.worker->config, d->request.destination.port))
 		return;
 	d->sniffing = true;
 	d->time_is_up = false;
@@ -146,12 +138,9 @@ static enum decide_result look(struct decide *d)
 
 static const char *name_to_dial(const struct decide *d)
 {
-	const char *override = d->verdict.options.override_address;
-	struct addr addr;
+	const char *sniffed = d->override && d->sniff.domain[0] ? d->sniff.domain : NULL;
 
-	if (override)
-		return addr_parse(override, 0, &addr) ? override : NULL;
-	return d->override && d->sniff.domain[0] ? d->sniff.domain : NULL;
+	return destination_name(&d->verdict.options, sniffed);
 }
 
 static void take_answer(struct decide *d, const struct dns_answer *answer)
@@ -284,37 +273,17 @@ const struct sniff *decide_sniffed(const struct decide *d)
 	return &d->sniff;
 }
 
-static bool names_nothing(const struct target *target)
-{
-	return !target->domain && target->addr.family == AF_UNSPEC;
-}
-
-static struct target target_of_rules(const struct decide *d)
-{
-	const struct route_options *options = &d->verdict.options;
-	struct target target = { .domain = name_to_dial(d) };
-
-	if (options->override_address && !target.domain)
-		(void)addr_parse(options->override_address, 0, &target.addr);
-	if (target.domain && d->meta.resolved_count) {
-		target.resolved = d->resolved;
-		target.resolved_count = d->meta.resolved_count;
-	}
-	target.addr.port = options->override_port;
-	return target;
-}
-
 struct target decide_target(const struct decide *d, const struct target *override,
 			    const struct addr *destination)
 {
-	struct target target = d ? target_of_rules(d) : (struct target){ 0 };
-	in_port_t port = target.addr.port ? target.addr.port : override->addr.port;
+	const char *name = d ? name_to_dial(d) : NULL;
+	struct target target = destination_target(d ? &d->verdict.options : NULL, name, override,
+						  destination);
 
-	if (names_nothing(&target))
-		target = *override;
-	if (names_nothing(&target))
-		target.addr = *destination;
-	target.addr.port = port ? port : destination->port;
+	if (name && d->meta.resolved_count) {
+		target.resolved = d->resolved;
+		target.resolved_count = d->meta.resolved_count;
+	}
 	return target;
 }
 
