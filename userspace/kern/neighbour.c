@@ -8,11 +8,10 @@
 
 #define QUESTION_BYTES 128
 #define ANSWER_BYTES   1024
-#define ANSWERS_MAX    16 /* stale ones, before ours */
 
-static int send_question(struct route_socket *socket, int interface, const struct addr *addr)
+static const struct nlmsghdr *put_question(char *buffer, struct route_socket *socket, int interface,
+					   const struct addr *addr)
 {
-	_Alignas(struct nlmsghdr) char buffer[QUESTION_BYTES];
 	struct nlmsghdr *m = mnl_nlmsg_put_header(buffer);
 	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(m, sizeof(*ndm));
 
@@ -25,7 +24,7 @@ static int send_question(struct route_socket *socket, int interface, const struc
 		mnl_attr_put(m, NDA_DST, sizeof(addr->v4), &addr->v4);
 	else
 		mnl_attr_put(m, NDA_DST, sizeof(addr->v6), &addr->v6);
-	return netlink_send(socket->fd, m);
+	return m;
 }
 
 static int take_answer(const struct nlmsghdr *m, uint8_t *ret_mac)
@@ -43,21 +42,14 @@ static int take_answer(const struct nlmsghdr *m, uint8_t *ret_mac)
 	return 0;
 }
 
-/* The kernel answers inside of sendmsg(): what is not there now will never be. */
 int neighbour_mac(struct route_socket *socket, int interface, const struct addr *addr,
 		  uint8_t ret_mac[NEIGHBOUR_MAC_BYTES])
 {
-	_Alignas(struct nlmsghdr) char buffer[ANSWER_BYTES];
-	int r = send_question(socket, interface, addr);
+	_Alignas(struct nlmsghdr) char question[QUESTION_BYTES], buffer[ANSWER_BYTES];
+	const struct nlmsghdr *answer;
 
-	for (int i = 0; !r && i < ANSWERS_MAX; i++) {
-		ssize_t n = netlink_receive(socket->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-		const struct nlmsghdr *m = (const struct nlmsghdr *)buffer;
-
-		if (n < 0)
-			return -ENOENT;
-		if (mnl_nlmsg_ok(m, (int)n) && m->nlmsg_seq == socket->seq)
-			return take_answer(m, ret_mac);
-	}
-	return -ENOENT;
+	if (netlink_ask(socket->fd, put_question(question, socket, interface, addr), buffer,
+			sizeof(buffer), &answer))
+		return -ENOENT;
+	return take_answer(answer, ret_mac);
 }

@@ -6,6 +6,7 @@
 
 /* The kernel fills up to 32 KiB with each part of a dump (4.9), if the reader takes that much. */
 #define DUMP_BYTES 32768
+#define STALE_MAX  16 /* answers to earlier questions, before ours */
 
 int netlink_open(uint32_t groups)
 {
@@ -43,6 +44,25 @@ ssize_t netlink_receive(int fd, void *buffer, size_t size, int flags)
 			continue;
 		return (size_t)n > size ? -EMSGSIZE : n;
 	}
+}
+
+int netlink_ask(int fd, const struct nlmsghdr *request, void *buffer, size_t size,
+		const struct nlmsghdr **ret)
+{
+	int r = netlink_send(fd, request);
+
+	for (int i = 0; !r && i < STALE_MAX; i++) {
+		ssize_t n = netlink_receive(fd, buffer, size, MSG_DONTWAIT);
+		const struct nlmsghdr *m = buffer;
+
+		if (n < 0)
+			return n == -EAGAIN ? -EIO : (int)n;
+		if (!mnl_nlmsg_ok(m, (int)n) || m->nlmsg_seq != request->nlmsg_seq)
+			continue;
+		*ret = m;
+		return 0;
+	}
+	return r ? r : -EIO;
 }
 
 static int error_of(const struct nlmsghdr *message)

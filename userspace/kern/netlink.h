@@ -11,6 +11,12 @@ int netlink_send(int fd, const struct nlmsghdr *request);
 /* One datagram of the kernel, the length of it or -errno. -ENOBUFS: something was lost before it. */
 ssize_t netlink_receive(int fd, void *buffer, size_t size, int flags);
 
+/* Sends @request, and *@ret is the message with its nlmsg_seq, in @buffer; what is there of earlier questions
+ * is passed over. For what the kernel answers inside of sendmsg(): what is not there then will never be,
+ * -EIO. */
+int netlink_ask(int fd, const struct nlmsghdr *request, void *buffer, size_t size,
+		const struct nlmsghdr **ret);
+
 /* What it returns other than 0 ends the dump's meaning, but not the dump: it is read to its end. */
 typedef int netlink_message_fn(const struct nlmsghdr *message, void *data);
 /* Sends @request and hands out the answers, on a blocking socket. -EINTR: something changed meanwhile, and

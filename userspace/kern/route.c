@@ -7,7 +7,6 @@
 
 #define QUESTION_BYTES 256
 #define ANSWER_BYTES   4096 /* one route; with next hops without end it is -EMSGSIZE */
-#define ANSWERS_MAX    16   /* stale ones, before ours */
 
 struct answer {
 	unsigned char type; /* RTN_* */
@@ -36,10 +35,9 @@ static void put_address(struct nlmsghdr *m, uint16_t type, const struct addr *ad
 		mnl_attr_put(m, type, sizeof(addr->v6), &addr->v6);
 }
 
-static int send_question(struct route_socket *socket, const struct route_question *q,
-			 unsigned flags)
+static const struct nlmsghdr *put_question(char *buffer, struct route_socket *socket,
+					   const struct route_question *q, unsigned flags)
 {
-	_Alignas(struct nlmsghdr) char buffer[QUESTION_BYTES];
 	struct nlmsghdr *m = mnl_nlmsg_put_header(buffer);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(m, sizeof(*rtm));
 	uint8_t bits = q->destination.family == AF_INET ? 32 : 128;
@@ -58,7 +56,7 @@ static int send_question(struct route_socket *socket, const struct route_questio
 	mnl_attr_put_u32(m, RTA_MARK, q->mark);
 	if (q->interface)
 		mnl_attr_put_u32(m, RTA_OIF, (uint32_t)q->interface);
-	return netlink_send(socket->fd, m);
+	return m;
 }
 
 static int take_answer(const struct nlmsghdr *m, struct answer *ret)
@@ -79,23 +77,15 @@ static int take_answer(const struct nlmsghdr *m, struct answer *ret)
 	return 0;
 }
 
-/* The kernel answers inside of sendmsg(): what is not there now will never be. */
 static int ask(struct route_socket *socket, const struct route_question *q, unsigned flags,
 	       struct answer *ret)
 {
-	_Alignas(struct nlmsghdr) char buffer[ANSWER_BYTES];
-	int r = send_question(socket, q, flags);
+	_Alignas(struct nlmsghdr) char question[QUESTION_BYTES], buffer[ANSWER_BYTES];
+	const struct nlmsghdr *answer;
+	int r = netlink_ask(socket->fd, put_question(question, socket, q, flags), buffer,
+			    sizeof(buffer), &answer);
 
-	for (int i = 0; !r && i < ANSWERS_MAX; i++) {
-		ssize_t n = netlink_receive(socket->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-		const struct nlmsghdr *m = (const struct nlmsghdr *)buffer;
-
-		if (n < 0)
-			return n == -EAGAIN ? -EIO : (int)n;
-		if (mnl_nlmsg_ok(m, (int)n) && m->nlmsg_seq == socket->seq)
-			return take_answer(m, ret);
-	}
-	return r ? r : -EIO;
+	return r ? r : take_answer(answer, ret);
 }
 
 /* With an interface and no route an IPv4 lookup invents that the destination is on the link; asked for the
