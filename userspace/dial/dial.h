@@ -52,10 +52,12 @@ struct dial_result {
 	struct loop_io *io; /* connected, registered and the receiver's to move; NULL if failed */
 	struct dial_owed *owed; /* the receiver's; NULL: nothing */
 	bool owes_write; /* not connected before the first write: the SYN leaves with it (TFO) */
+	struct packet_way *packet; /* of SOCK_DGRAM, instead of @io and @owed; the receiver's */
 };
 
 struct dial;
 struct dial_request;
+struct packet_way;
 struct strategy;
 typedef void dial_done_fn(void *owner, const struct dial_result *result);
 
@@ -77,6 +79,8 @@ struct dialer_ops {
 
 struct dial_request {
 	struct dial_env *env;
+	int type;      /* SOCK_DGRAM: a way for datagrams (dial/packet.h); else SOCK_STREAM */
+	bool one_peer; /* SOCK_DGRAM: only to @target and from it (a connected socket) */
 	struct target target;
 	struct addr source; /* the client's, for transparent_source; AF_UNSPEC: none */
 	struct addr

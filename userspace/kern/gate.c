@@ -225,8 +225,9 @@ static int put_socket(struct gate *gate, int side)
 	return bpf_map_update_elem(gate->set->fastpath->socks_fd, &slot, &fd, BPF_ANY) ? -errno : 0;
 }
 
-/* A client on this host: what it sends goes straight, the rest of this direction through user space. */
-static void try_local(struct gate *gate, const struct gate_label *label)
+/* A client on this host: what it sends goes straight, the rest of this direction through user space.
+ * -EAGAIN: it is in a system call on its socket, and may be for as long as it is kept from the processor. */
+static int try_local(struct gate *gate, const struct gate_label *label)
 {
 	const struct local_flow flow = { .id = label->id,
 					 .slot = slot_of(gate, 0),
@@ -235,12 +236,14 @@ static void try_local(struct gate *gate, const struct gate_label *label)
 					 .destination = label->destination };
 	struct seam_dir *dir = gate_dir(gate, 0);
 	struct local *local = gate->set->fastpath->local;
+	int r = local ? local_add(local, &flow, &dir->next_seq) : -ENOENT;
 
-	if (!local || local_add(local, &flow, &dir->next_seq))
-		return;
+	if (r)
+		return r == -EBUSY ? -EAGAIN : 0;
 	gate->local_id = flow.id;
 	dir->hold = 1;
 	dir->gate = SEAM_GATE_LOCAL;
+	return 0;
 }
 
 static void drop_flows(struct gate *gate)
@@ -270,10 +273,10 @@ int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *
 	}
 	for (int side = 0; side < 2 && !r; side++)
 		r = put_flow(gate, side, label);
-	if (!r) {
-		try_local(gate, label);
+	if (!r)
+		r = try_local(gate, label);
+	if (!r)
 		r = put_socket(gate, 0);
-	}
 	if (r) {
 		drop_flows(gate);
 		give(gate);

@@ -61,10 +61,10 @@ struct gate_label {
 };
 
 /* Puts both sockets, indexed client first, into the map. The gate starts shut.
- * -ENOSPC: no slot. -EAGAIN: a send queue would not hold still, try again later. Any other: the kernel
- * refuses these sockets (-EOPNOTSUPP: one is not ESTABLISHED, or has a ULP). After an error neither is in
- * the map. A pair of which only the second socket was refused counts as inserted, since taking the first
- * one out could lose bytes, and stays in user space for good. */
+ * -ENOSPC: no slot. -EAGAIN: a send queue would not hold still, or a client on this host is just using its
+ * socket: try again later. Any other: the kernel refuses these sockets (-EOPNOTSUPP: one is not ESTABLISHED,
+ * or has a ULP). After an error neither is in the map. A pair of which only the second socket was refused
+ * counts as inserted, since taking the first one out could lose bytes, and stays in user space for good. */
 int gate_insert(struct gate_set *set, const int fd[2], const struct gate_label *label, void *owner,
 		struct gate **ret);
 /* After close() of both sockets. */
