@@ -26,6 +26,7 @@ struct packet_way {
 	packet_ready_fn *ready; /* set by packet_listen() */
 	void *owner;
 	struct addr peer; /* address of the dial's target; AF_UNSPEC: only a proxy knows it */
+	int fd;           /* of the socket that carries it, borrowed; -1: a proxy's connection */
 	bool bound;       /* carries datagrams to and from that target only */
 	const char *call; /* what failed when receive() says -errno; static */
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "dns/forward.h"
+#include "flow/hijack.h"
 
 #define UNDER_WAY_MAX 16
 #define IDLE_MS       10000
@@ -136,16 +137,6 @@ static struct slot *free_slot(struct dns_flow *f)
 	return slot;
 }
 
-static size_t server_for(const struct dns_flow *f, const struct dns_query *query)
-{
-	struct route_meta meta = f->request.meta;
-
-	meta.domain = query->name[0] ? query->name : NULL;
-	meta.resolved = NULL;
-	meta.resolved_count = 0;
-	return route_dns_server(f->request.rules, &meta);
-}
-
 /* There is a free slot. */
 static int ask(struct dns_flow *f, const uint8_t *message, size_t size)
 {
@@ -161,7 +152,8 @@ static int ask(struct dns_flow *f, const uint8_t *message, size_t size)
 	timer_start(&f->idle, &f->request.loop->timers, IDLE_MS);
 	slot->flow = f;
 	slot->forward.done = on_answer;
-	r = resolver_forward(f->request.resolver, &slot->forward, server_for(f, query), &answer);
+	r = resolver_forward(f->request.resolver, &slot->forward,
+			     hijack_server(f->request.rules, &f->request.meta, query), &answer);
 	if (r == 0) {
 		slot->pending = true;
 		f->pending++;
