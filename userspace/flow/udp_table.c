@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define BUCKETS_MIN     64 /* a power of two */
-#define ADDR_BYTES_MAX  22
 #define ADDR6_HOST_BITS 64
 
 struct udp_host {
@@ -33,33 +32,12 @@ static void order_append(struct udp_order *order, struct list *used, bool replie
 	list_append(replied ? &order->replied : &order->unreplied, used);
 }
 
-/* What addr_equal() compares; an address of no family has no bytes. */
-static size_t put_addr(uint8_t *to, const struct addr *addr)
-{
-	uint8_t *at = to;
-
-	if (addr->family == AF_INET) {
-		at = mempcpy(at, &addr->v4, sizeof(addr->v4));
-	} else if (addr->family == AF_INET6) {
-		at = mempcpy(at, &addr->v6, sizeof(addr->v6));
-		at = mempcpy(at, &addr->scope, sizeof(addr->scope));
-	} else {
-		return 0;
-	}
-	at = mempcpy(at, &addr->port, sizeof(addr->port));
-	return (size_t)(at - to);
-}
-
 /* Bound sessions are hashed with their destination: one source may have very many of them, which are not
  * to share a bucket. */
 static uint32_t hash_of(const struct udp_table *table, const struct addr *source,
 			const struct addr *destination)
 {
-	uint8_t bytes[2 * ADDR_BYTES_MAX];
-	size_t size = put_addr(bytes, source);
-
-	size += put_addr(bytes + size, destination);
-	return (uint32_t)hash_bytes(&table->key, bytes, size);
+	return addr_hash(&table->key, source, destination);
 }
 
 int udp_table_init(struct udp_table *table, size_t capacity, size_t host_capacity)
