@@ -7,6 +7,7 @@
  */
 #pragma once
 #include <stdint.h>
+#include "base/hash.h"
 #include "loop/loop.h"
 #include "net/datagram.h"
 
@@ -25,7 +26,7 @@ struct udp_replies {
 	udp_received_fn *received;
 	void *owner;
 	uint32_t capacity, mark; /* @mark: SO_MARK of the sockets, 0: none */
-	uint8_t key[16];         /* of the hash */
+	struct hash_key key;
 	struct udp_reply **buckets;
 	size_t mask;
 	struct list used; /* the oldest use first */
@@ -35,6 +36,7 @@ struct udp_replies {
 /* @replies is set up to here: loop, batch, received, owner, capacity, mark. -ENOMEM. */
 int udp_replies_init(struct udp_replies *replies);
 void udp_replies_deinit(struct udp_replies *replies); /* zeroed is fine */
-/* Sends @list, whose addresses do not matter, from @from to @to. */
+/* Sends @list, whose addresses do not matter, from @from to @to. Without a socket (-EADDRINUSE: a service of this
+ * host keeps the port to itself) all of it failed. */
 void udp_reply_send(struct udp_replies *replies, const struct addr *from, const struct addr *to,
 		    const struct datagram *list, unsigned count, struct datagram_sent *ret);
