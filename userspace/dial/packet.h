@@ -49,3 +49,7 @@ static inline int packet_receive(struct packet_way *way, struct datagram_batch *
 	return way->ops->receive(way, batch, ret);
 }
 void packet_close(struct packet_way *way); /* NULL is fine */
+
+struct handshake_ops;
+/* Whether a proxy that is spoken to by @ops carries datagrams: 0; or -EPROTONOSUPPORT, with *@ret_call. */
+int packet_supported(const struct handshake_ops *ops, const char **ret_call);
