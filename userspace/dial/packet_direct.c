@@ -117,6 +117,8 @@ static int direct_receive(struct packet_way *way, struct datagram_batch *batch,
 			w->err = n;
 		n = datagram_receive(batch, w->io.fd, &list);
 	}
+	if (n > 0 && n < DATAGRAM_BATCH) /* the kernel has said EAGAIN to the next */
+		loop_io_drained(&w->io, EPOLLIN);
 	if (n > 0)
 		n = only_peer(w, &list, n);
 	if (n > 0) {
@@ -164,7 +166,9 @@ int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct 
 
 	if (!w)
 		return -ENOMEM;
-	w->base = (struct packet_way){ .ops = &direct_ops, .peer = *peer, .bound = bound };
+	w->base = (struct packet_way){
+		.ops = &direct_ops, .peer = *peer, .fd = io->fd, .bound = bound
+	};
 	r = loop_io_move(&w->io, io, on_io);
 	if (r) {
 		free(w);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "dns/forward.h"
-#include "flow/hijack.h"
 
 #define UNDER_WAY_MAX 16
 #define IDLE_MS       10000
@@ -137,6 +136,17 @@ static struct slot *free_slot(struct dns_flow *f)
 	return slot;
 }
 
+size_t dns_flow_server(const struct route_rules *rules, const struct route_meta *meta,
+		       const struct dns_query *query)
+{
+	struct route_meta about = *meta;
+
+	about.domain = query->name[0] ? query->name : NULL;
+	about.resolved = NULL;
+	about.resolved_count = 0;
+	return route_dns_server(rules, &about);
+}
+
 /* There is a free slot. */
 static int ask(struct dns_flow *f, const uint8_t *message, size_t size)
 {
@@ -153,7 +163,7 @@ static int ask(struct dns_flow *f, const uint8_t *message, size_t size)
 	slot->flow = f;
 	slot->forward.done = on_answer;
 	r = resolver_forward(f->request.resolver, &slot->forward,
-			     hijack_server(f->request.rules, &f->request.meta, query), &answer);
+			     dns_flow_server(f->request.rules, &f->request.meta, query), &answer);
 	if (r == 0) {
 		slot->pending = true;
 		f->pending++;

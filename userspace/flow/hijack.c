@@ -15,17 +15,6 @@ int hijack_start(struct tcp_flow *f, void (*wake)(void *flow))
 	return dns_flow_start(&f->dns, &request);
 }
 
-size_t hijack_server(const struct route_rules *rules, const struct route_meta *meta,
-		     const struct dns_query *query)
-{
-	struct route_meta about = *meta;
-
-	about.domain = query->name[0] ? query->name : NULL;
-	about.resolved = NULL;
-	about.resolved_count = 0;
-	return route_dns_server(rules, &about);
-}
-
 enum flow_end hijack_run(struct tcp_flow *f)
 {
 	int r = dns_flow_run(f->dns);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "base/list.h"
 #include "dns/forward.h"
-#include "flow/hijack.h"
+#include "flow/dns_flow.h"
 #include "flow/udp.h"
 #include "flow/worker.h"
 
@@ -71,7 +71,8 @@ void udp_dns_take(struct udp_session *s, const uint8_t *data, size_t len)
 		return;
 	}
 	r = resolver_forward(w->dial_env.resolver, &question->forward,
-			     hijack_server(w->config->rules, decide_meta(s->decide), query), &raw);
+			     dns_flow_server(w->config->rules, decide_meta(s->decide), query),
+			     &raw);
 	if (!r)
 		return;
 	if (r > 0)

@@ -13,7 +13,7 @@ static void on_datagrams(struct loop_io *io)
 	const struct datagram *list;
 	int n = datagram_receive(l->worker->udp.batch, io->fd, &list);
 
-	if (n == -EAGAIN)
+	if (n == -EAGAIN || (n >= 0 && n < DATAGRAM_BATCH)) /* what comes now is a new edge */
 		loop_io_drained(io, EPOLLIN);
 	if (n > 0)
 		udp_take(l->worker, l->inbound, list, (unsigned)n);
