@@ -179,6 +179,7 @@ static void test_bounded(void **state)
 
 	begin(2);
 	answered(&from[0], &one, "0");
+	hears(a, &from[0], "0");
 	answered(&from[1], &one, "1");
 	answered(&from[0], &one, "0"); /* 1 is unused the longest */
 	answered(&from[2], &one, "2");
@@ -233,6 +234,8 @@ static void test_in_use(void **state)
 	assert_int_equal(sent.failed, 1);
 	assert_int_equal(sent.sent, 0);
 	assert_int_equal(replies.stats.failed, 1);
+	assert_true(say(a, &from, "as before") > 0);
+	hears(s, &client, "as before");
 	loop_epoll = loop.epoll_fd;
 	loop.epoll_fd = -1; /* refused there */
 	sent = answer(&foreign, &client, "no");
