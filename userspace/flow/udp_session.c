@@ -188,10 +188,13 @@ static void forward_held(struct udp_session *s)
 	}
 }
 
-/* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. */
+/* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. Of an address of
+ * the other family it cannot be told. */
 static const struct addr *answers_as(const struct udp_session *s, const struct addr *source)
 {
-	if (source->family == AF_UNSPEC || (!s->unmapped && addr_equal(source, &s->way->peer)))
+	bool mapped = !s->unmapped || source->family != s->entry.source.family;
+
+	if (source->family == AF_UNSPEC || (mapped && addr_equal(source, &s->way->peer)))
 		return &s->destination;
 	return source;
 }
