@@ -303,6 +303,11 @@ static void test_queue_is_full(void **state)
 	assert_in_range(sent.sent, 3, 16);
 	assert_int_equal(sent.sent + sent.failed, 40);
 	assert_int_equal(sent.err, -EAGAIN);
+	list[0].segment = 100;
+	sent = send_all(fd, list, 1);
+	assert_int_equal(sent.sent, 0);
+	assert_int_equal(sent.failed, 10);
+	assert_int_equal(sent.err, -EAGAIN);
 	close(fd);
 	assert_int_equal(system("ip link del hold"), 0);
 }
