@@ -235,7 +235,8 @@ static void test_nothing_is_left(void **state)
 	fds = open_fds();
 	c->resolver.loop = &c->loop;
 	c->env = (struct dial_env){ .loop = &c->loop, .resolver = &c->resolver };
-	c->direct = (struct direct_dialer){ .base.ops = &dial_direct_ops, .connect_timeout_ms = 30 };
+	c->direct = (struct direct_dialer){ .base.ops = &dial_direct_ops,
+					    .connect_timeout_ms = 30 };
 	do {
 		for (int i = 0; i < SLOTS; i++)
 			slot_turn(c, &c->slots[i]);
