@@ -151,20 +151,23 @@ static void test_shared(void **state)
 
 static void test_many(void **state)
 {
-	static const uint8_t byte[1] = { 'x' };
+	static char text[DATAGRAM_BATCH * 2 + 1][8];
 	struct datagram list[DATAGRAM_BATCH * 2 + 1];
 	unsigned fds = open_fds();
 	struct addr one, from = at(FOREIGN, 53);
 	defer_close int a = bound("127.0.0.1", 0, false, &one);
 	struct datagram_sent sent;
 
-	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++)
-		list[i] = (struct datagram){ .data = byte, .len = 1 };
+	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++) {
+		int len = snprintf(text[i], sizeof(text[i]), "%u", i);
+
+		list[i] = (struct datagram){ .data = (uint8_t *)text[i], .len = (size_t)len };
+	}
 	begin(10);
 	udp_reply_send(&replies, &from, &one, list, DATAGRAM_BATCH * 2 + 1, &sent);
 	assert_int_equal(sent.sent, DATAGRAM_BATCH * 2 + 1);
 	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++)
-		hears(a, &from, "x");
+		hears(a, &from, text[i]);
 	end(fds + 1);
 }
 
@@ -176,6 +179,7 @@ static void test_bounded(void **state)
 
 	begin(2);
 	answered(&from[0], &one, "0");
+	hears(a, &from[0], "0");
 	answered(&from[1], &one, "1");
 	answered(&from[0], &one, "0"); /* 1 is unused the longest */
 	answered(&from[2], &one, "2");
@@ -218,9 +222,10 @@ static void test_service(void **state)
 static void test_in_use(void **state)
 {
 	unsigned fds = open_fds();
-	struct addr client, service, from = at(OURS, 5353);
+	struct addr client, service, from = at(OURS, 5353), foreign = at(FOREIGN, 53);
 	defer_close int a = bound("127.0.0.1", 0, false, &client);
 	defer_close int s = bound(OURS, 5353, false, &service);
+	int loop_epoll;
 	struct datagram_sent sent;
 
 	begin(10);
@@ -229,6 +234,14 @@ static void test_in_use(void **state)
 	assert_int_equal(sent.failed, 1);
 	assert_int_equal(sent.sent, 0);
 	assert_int_equal(replies.stats.failed, 1);
+	assert_true(say(a, &from, "as before") > 0);
+	hears(s, &client, "as before");
+	loop_epoll = loop.epoll_fd;
+	loop.epoll_fd = -1; /* refused there */
+	sent = answer(&foreign, &client, "no");
+	loop.epoll_fd = loop_epoll;
+	assert_int_equal(sent.err, -EBADF);
+	assert_int_equal(replies.stats.failed, 2);
 	assert_int_equal(replies.stats.open + replies.stats.opened, 0);
 	end(fds + 2);
 }
