@@ -180,7 +180,7 @@ int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct 
 		direct_close(&w->base);
 		return r;
 	}
-	(void)datagram_set_gro(w->io.fd);
+	datagram_set_up(w->io.fd);
 	loop_io_want(&w->io, EPOLLIN);
 	*ret = &w->base;
 	return 0;

@@ -4,10 +4,7 @@
 #include "net/datagram.h"
 #include "net/sock.h"
 
-#define BACKLOG        4096
-/* What comes in while the loop does something else: 40 ms of 1 Gbit/s in full frames, each of which counts as
- * 2.25 KiB (truesize). The default of 208 KiB is 1 ms of it. */
-#define RECEIVE_BUFFER (8 << 20)
+#define BACKLOG 4096
 
 static int set_flag(int fd, int level, int name, const char *what, const char **ret_call)
 {
@@ -115,8 +112,7 @@ int tproxy_listen_udp(const struct addr *addr, int *ret_fd, const char **ret_cal
 	if (!r)
 		r = set_reports(fd, addr->family, ret_call);
 	if (!r) {
-		(void)datagram_set_gro(fd);                        /* one by one then */
-		(void)sock_set_receive_buffer(fd, RECEIVE_BUFFER); /* a burst is lost earlier */
+		datagram_set_up(fd);
 		r = bind_to(fd, addr, ret_call);
 	}
 	if (r)
@@ -166,7 +162,7 @@ int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t
 		*ret_call = "connect";
 		return -errno;
 	}
-	(void)datagram_set_gro(fd);
+	datagram_set_up(fd);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -214,8 +214,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_from_foreign), cmocka_unit_test(test_next_datagrams),
 		cmocka_unit_test(test_fragmented),   cmocka_unit_test(test_plain_device),
-		cmocka_unit_test(test_many),	     cmocka_unit_test(test_options),
-		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_client_is_gone),
+		cmocka_unit_test(test_many),         cmocka_unit_test(test_options),
+		cmocka_unit_test(test_refused),      cmocka_unit_test(test_client_is_gone),
 	};
 	unsigned fds;
 	int failed;

@@ -114,7 +114,8 @@ static void test_many_destinations(void **state)
 	for (int i = 0; i < 2; i++)
 		clients[i] = client_socket(i ? AF_INET6 : AF_INET, NULL);
 	for (int i = 0; i < 32; i++) {
-		list[i] = (struct datagram){ .destination = servers[i % 2], .data = bytes, .len = 4 };
+		list[i] =
+			(struct datagram){ .destination = servers[i % 2], .data = bytes, .len = 4 };
 		list[i].destination.port = (in_port_t)(1000 + i);
 		sent = send_all(clients[i % 2], &list[i], 1);
 		assert_sent(&sent, 1);
@@ -186,8 +187,8 @@ static void test_workers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),		  cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_one_family),	  cmocka_unit_test(test_dual_stack),
+		cmocka_unit_test(test_options),           cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_one_family),        cmocka_unit_test(test_dual_stack),
 		cmocka_unit_test(test_many_destinations), cmocka_unit_test(test_train),
 		cmocka_unit_test(test_workers),
 	};
