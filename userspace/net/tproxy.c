@@ -141,11 +141,9 @@ static int set_reply_options(int fd, sa_family_t family, uint32_t mark, const ch
 	return sock_set_may_fragment(fd, family);
 }
 
-int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t mark, int *ret_fd,
-			const char **ret_call)
+int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, const char **ret_call)
 {
 	defer_close int fd = socket(from->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct sockaddr_storage sa;
 	int r;
 
 	if (fd < 0) {
@@ -157,11 +155,6 @@ int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t
 		r = bind_to(fd, from, ret_call);
 	if (r)
 		return r;
-	if (to->family != AF_UNSPEC &&
-	    connect(fd, (struct sockaddr *)&sa, addr_to_sockaddr(to, &sa)) < 0) {
-		*ret_call = "connect";
-		return -errno;
-	}
 	datagram_set_up(fd);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
