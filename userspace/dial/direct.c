@@ -279,6 +279,7 @@ static void finish(struct direct_dial *d, int err)
 	const struct dial_result result = { .err = err,
 					    .call = err ? dial->call : NULL,
 					    .io = err ? NULL : &d->io,
+					    .peer = dial->request.target.addr,
 					    .owes_write = !err && d->owes_write };
 
 	timer_stop(&d->timeout, &dial->request.env->loop->timers);
