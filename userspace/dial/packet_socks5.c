@@ -50,6 +50,8 @@ static void flush(struct outgoing *out)
 		return;
 	packet_send(out->below, out->list, out->count, &sent);
 	out->sent->sent += sent.sent;
+	if (sent.icmp)
+		out->sent->icmp = sent.icmp;
 	if (sent.failed)
 		lose(out->sent, sent.failed, sent.err);
 	out->count = 0;
