@@ -28,8 +28,7 @@ struct packet_way {
 	struct addr peer; /* address of the dial's target; AF_UNSPEC: only a proxy knows it */
 	bool bound;       /* carries datagrams to and from that target only */
 	const char *call; /* what failed when receive() says -errno; static */
-	uint64_t
-		dropped; /* received and not for the owner: fragments, or of another protocol or peer */
+	uint64_t dropped; /* datagrams of a proxy that were none, fragments, or of another peer */
 };
 
 /* @ready from here on, never inside a call of this module. */
@@ -41,9 +40,9 @@ static inline void packet_send(struct packet_way *way, const struct datagram *li
 {
 	way->ops->send(way, list, count, ret);
 }
-/* One batch, which lives until @batch is used again or the way is closed: returns how many, zero-length ones included; source
- * AF_UNSPEC: the dial's target. -EAGAIN: none now, @ready tells. Other -errno with way->call: it carries no
- * more (the target is unreachable, a proxy hung up). */
+/* One batch, which lives until @batch is used again or the way is closed: returns how many, zero-length ones
+ * included; source AF_UNSPEC: the dial's target. -EAGAIN: none now, @ready tells. Other -errno with way->call:
+ * it carries no more (the target is unreachable, a proxy hung up). */
 static inline int packet_receive(struct packet_way *way, struct datagram_batch *batch,
 				 const struct datagram **ret)
 {

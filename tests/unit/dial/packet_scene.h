@@ -133,7 +133,8 @@ static inline struct datagram_sent send_to(struct packet_scene *p, const struct 
 	return sent;
 }
 
-static inline void sends(struct packet_scene *p, const struct addr *to, const void *data, size_t len)
+static inline void sends(struct packet_scene *p, const struct addr *to, const void *data,
+			 size_t len)
 {
 	assert_int_equal(send_to(p, to, data, len).err, 0);
 }

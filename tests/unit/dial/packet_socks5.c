@@ -1,9 +1,10 @@
 /* Datagrams through SOCKS5: the test is the proxy, with its stream and its relay. */
+#include <netinet/udp.h>
 #include "packet_scene.h"
 #include "proto/socks5_datagram.h"
 
 #define ASK       "\5\3\0\1\0\0\0\0\0\0"
-#define HEAD4     "\0\0\0\1\12\1\2\3\0\65" /* 10.1.2.3:53 */
+#define HEAD4     "\0\0\0\1\12\1\2\3\0\65"                           /* 10.1.2.3:53 */
 #define HEAD6     "\0\0\0\4\375\0\0\0\0\0\0\0\0\0\0\0\0\0\0\7\1\273" /* [fd00::7]:443 */
 #define HEAD_NAME "\0\0\0\3\6a.test\1\273"
 
@@ -31,7 +32,8 @@ static struct reply reply_of(const struct addr *addr, const char *domain)
 }
 
 /* The proxy's part, up to the way; false: the test has cancelled. */
-static bool associate(struct packet_scene *p, const struct target *target, const struct reply *reply)
+static bool associate(struct packet_scene *p, const struct target *target,
+		      const struct reply *reply)
 {
 	const struct line lines[] = { { SAID("\5\1\0"), SAID("\5\0") },
 				      { SAID(ASK), { reply->data, reply->len } } };
@@ -278,7 +280,9 @@ static void test_order(void **state)
 static void test_train(void **state)
 {
 	const struct target target = target4();
-	const struct datagram train = { .data = (const uint8_t *)"aabbccd", .len = 7, .segment = 2 };
+	const struct datagram train = { .data = (const uint8_t *)"aabbccd",
+					.len = 7,
+					.segment = 2 };
 	struct datagram_sent sent;
 	struct packet_scene p;
 
@@ -294,8 +298,9 @@ static void test_train(void **state)
 		struct sockaddr_storage to;
 		socklen_t len = addr_to_sockaddr(&p.client, &to);
 
-		/* UDP_SEGMENT: the kernel's own trains, which loopback does not cut */
-		assert_int_equal(setsockopt(p.relay, SOL_UDP, 103, &segment, sizeof(segment)), 0);
+		/* loopback hands them on in one piece */
+		assert_int_equal(
+			setsockopt(p.relay, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)), 0);
 		assert_int_equal(sendto(p.relay, HEAD4 "x" HEAD4 "y" HEAD4 "z", 33, 0,
 					(struct sockaddr *)&to, len),
 				 33);
@@ -323,8 +328,238 @@ static void test_control_ends(void **state)
 		else
 			proxy_say(&p.s, "\5", 1);
 		expect_end(&p, i < 2 ? -ECONNRESET : -EPROTO,
-			   i < 2 ? "the proxy hung up" : "socks5: the proxy speaks after its reply");
-		expect_end(&p, i < 2 ? -ECONNRESET : -EPROTO, way_of(&p)->call);
+			   i < 2 ? "the proxy hung up"
+				 : "socks5: the proxy speaks after its reply");
+		assert_int_equal(packet_receive(way_of(&p), p.batch, &p.list),
+				 i < 2 ? -ECONNRESET : -EPROTO); /* and stays so */
 		end(&p);
 	}
+}
+
+/* Between the reply and the way: seen by the dial, or by the way. */
+static void test_control_ends_early(void **state)
+{
+	const struct target target = target4();
+
+	for (int early = 0; early < 4; early++) {
+		struct packet_scene p;
+		struct reply reply;
+
+		packet_scene_init(&p, hosts[0]);
+		add_layer(&p.s, &socks5_handshake, NULL, NULL);
+		reply = reply_of(&p.relay_addr, NULL);
+		assert_int_equal(scene_start(&p.s, &target), 0);
+		assert_true(play(&p.s, (struct line[]){ { SAID("\5\1\0"), SAID("\5\0") } }, 1, 0));
+		assert_true(proxy_expect(&p.s, &(struct said)SAID(ASK)));
+		proxy_say(&p.s, reply.data, reply.len);
+		for (int i = 0; i < early; i++)
+			assert_true(turn(&p.s));
+		close(TAKE_FD(p.s.proxy));
+		for (int i = 0; i < 10 && !p.s.done; i++)
+			assert_int_equal(loop_run_once(&p.s.loop, 1), 0);
+		assert_int_equal(p.s.done, 1);
+		if (p.s.result.err) {
+			assert_int_equal(p.s.result.err, -ECONNRESET);
+			assert_string_equal(p.s.result.call, "the proxy hung up");
+		} else {
+			(void)way_made(&p);
+			expect_end(&p, -ECONNRESET, "the proxy hung up");
+		}
+		end(&p);
+	}
+}
+
+/* Nobody has the port of the relay any more. */
+static void test_relay_gone(void **state)
+{
+	const struct target target = target4();
+	struct packet_scene p;
+
+	begin(&p, hosts[0], &target);
+	close(p.relay);
+	sends(&p, &nobody, "x", 1);
+	expect_end(&p, -ECONNREFUSED, "icmp");
+	p.relay = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	end(&p);
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		struct said answer;
+		int err;
+		const char *call;
+	} samples[] = {
+		{ SAID("\5\7\0\1\0\0\0\0\0\0"), -EOPNOTSUPP,
+		  "socks5: UDP ASSOCIATE is not supported" },
+		{ SAID("\5\2\0\1\0\0\0\0\0\0"), -EACCES,
+		  "socks5: not allowed by the proxy's rules" },
+		{ SAID("\5\0\0\1\12\0\0\1\0\0"), -EPROTO, "socks5: a relay for UDP that is none" },
+	};
+	const struct target target = target4();
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct packet_scene p;
+		const struct line lines[] = { { SAID("\5\1\0"), SAID("\5\0") },
+					      { SAID(ASK), samples[i].answer } };
+
+		packet_scene_init(&p, hosts[0]);
+		add_layer(&p.s, &socks5_handshake, NULL, NULL);
+		assert_int_equal(scene_start(&p.s, &target), 0);
+		assert_true(play(&p.s, lines, 2, 0));
+		assert_int_equal(p.s.done, 1);
+		assert_int_equal(p.s.result.err, samples[i].err);
+		assert_string_equal(p.s.result.call, samples[i].call);
+		end(&p);
+	}
+}
+
+static void test_no_datagrams(void **state)
+{
+	static const struct {
+		const struct handshake_ops *ops;
+		const char *call;
+	} samples[] = {
+		{ &http_connect_handshake, "http carries no UDP" },
+		{ &socks4_handshake, "socks4 carries no UDP" },
+		{ &proxy_v1_handshake, "proxy_protocol carries no UDP" },
+		{ &proxy_v2_handshake, "proxy_protocol carries no UDP" },
+	};
+	const struct target target = target4();
+
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct packet_scene p;
+
+		packet_scene_init(&p, hosts[0]);
+		add_layer(&p.s, samples[i].ops, NULL, NULL);
+		assert_int_equal(scene_start(&p.s, &target), -EPROTONOSUPPORT);
+		assert_string_equal(p.s.result.call, samples[i].call);
+		end(&p);
+	}
+}
+
+static void test_cancel_at_every_turn(void **state)
+{
+	const struct target target = target4();
+	bool over = false;
+	struct packet_scene p;
+	struct reply reply;
+
+	packet_scene_init(&p, hosts[0]);
+	add_layer(&p.s, &socks5_handshake, NULL, NULL);
+	reply = reply_of(&p.relay_addr, NULL);
+	for (int turns = 0; !over; turns++) {
+		p.s.turns = turns;
+		over = associate(&p, &target, &reply);
+		scene_over(&p.s, turns & 1);
+		assert_true(turns < 1000);
+	}
+	assert_int_equal(p.s.done, 1);
+	packet_scene_deinit(&p);
+}
+
+/* A proxy behind a proxy: its stream and its relay are reached through the first, which puts its header before
+ * that of the second. */
+static const struct line asks_lower[] = { { SAID("\5\1\0"), SAID("\5\0") },
+					  { SAID("\5\1\0\1\12\11\11\11\4\70"),
+					    SAID("\5\0\0\1\0\0\0\0\0\0") },
+					  { SAID("\5\1\0"), SAID("\5\0") },
+					  { SAID(ASK), SAID("\5\0\0\1\0\0\0\0\21\134") } };
+#define HEAD_UPPER "\0\0\0\1\12\11\11\11\21\134" /* 10.9.9.9:4444 */
+
+static bool through_two(struct packet_scene *p, const struct target *target, int *ret_first)
+{
+	const struct reply reply = reply_of(&p->relay_addr, NULL);
+	const struct line lines[] = { { SAID("\5\1\0"), SAID("\5\0") },
+				      { SAID(ASK), { reply.data, reply.len } } };
+
+	assert_int_equal(scene_start(&p->s, target), 0);
+	if (!play(&p->s, asks_lower, ARRAY_SIZE(asks_lower), 0))
+		return false;
+	*ret_first = TAKE_FD(p->s.proxy);
+	return play(&p->s, lines, 2, 0);
+}
+
+static void begin_two(struct packet_scene *p)
+{
+	const struct target upper = { .addr = address("10.9.9.9", 1080) };
+
+	packet_scene_init(p, hosts[0]);
+	add_layer(&p->s, &socks5_handshake, NULL, NULL);
+	add_layer(&p->s, &socks5_handshake, NULL, &upper);
+}
+
+static void test_two(void **state)
+{
+	const struct addr seven = address("fd00::7", 443);
+	const struct target target = target4();
+
+	for (int i = 0; i < 2; i++) { /* which stream ends first */
+		struct packet_scene p;
+		int first;
+
+		begin_two(&p);
+		assert_true(through_two(&p, &target, &first));
+		(void)way_made(&p);
+		assert_false(way_of(&p)->bound);
+		sends(&p, &nobody, "x", 1);
+		HEARS(&p, HEAD_UPPER HEAD4 "x");
+		SAYS(&p, HEAD4 "not of the second");
+		SAYS(&p, HEAD_UPPER HEAD6 "y");
+		expect_one(&p, &seven, "y", 1);
+		expect_none(&p);
+		if (i)
+			close(first);
+		else
+			close(TAKE_FD(p.s.proxy));
+		expect_end(&p, -ECONNRESET, "the proxy hung up");
+		if (!i)
+			close(first);
+		end(&p);
+	}
+}
+
+static void test_two_cancel(void **state)
+{
+	const struct target target = target4();
+	bool over = false;
+	struct packet_scene p;
+
+	begin_two(&p);
+	for (int turns = 0; !over; turns++) {
+		int first = -1;
+
+		p.s.turns = turns;
+		over = through_two(&p, &target, &first);
+		if (first >= 0)
+			close(first);
+		scene_over(&p.s, turns & 1);
+		assert_true(turns < 1000);
+	}
+	packet_scene_deinit(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_way),
+		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_password),
+		cmocka_unit_test(test_one_peer),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_relay_of_proxy),
+		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_train),
+		cmocka_unit_test(test_control_ends),
+		cmocka_unit_test(test_control_ends_early),
+		cmocka_unit_test(test_relay_gone),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_no_datagrams),
+		cmocka_unit_test(test_cancel_at_every_turn),
+		cmocka_unit_test(test_two),
+		cmocka_unit_test(test_two_cancel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,10 +150,11 @@ static inline void scene_over(struct scene *s, bool reset)
 	for (unsigned i = 0; i < s->trace.count; i++)
 		assert_int_not_equal(s->trace.list[i].err, -EINPROGRESS);
 	trace_deinit(&s->trace);
-	if (s->proxy < 0) /* connected, and not yet known to be */
+	do { /* also who is connected, and not yet known to be */
+		if (s->proxy >= 0)
+			close(s->proxy);
 		s->proxy = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
-	if (s->proxy >= 0)
-		close(TAKE_FD(s->proxy));
+	} while (s->proxy >= 0);
 	assert_int_equal(s->loop.io_count, 0);
 	assert_true(timer_wheel_empty(&s->loop.timers));
 	assert_int_equal(open_fds(), s->fds + 2); /* epoll, listener */
