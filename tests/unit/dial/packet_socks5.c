@@ -332,6 +332,7 @@ static void test_control_ends(void **state)
 				 : "socks5: the proxy speaks after its reply");
 		assert_int_equal(packet_receive(way_of(&p), p.batch, &p.list),
 				 i < 2 ? -ECONNRESET : -EPROTO); /* and stays so */
+		assert_false(is_ready(&p));                      /* and is told once */
 		end(&p);
 	}
 }

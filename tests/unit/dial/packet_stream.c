@@ -111,6 +111,29 @@ static void test_header(void **state)
 	}
 }
 
+/* Once, also with more datagrams than one write takes. */
+static void test_header_of_many(void **state)
+{
+	struct datagram list[100];
+	uint8_t numbers[100], want[sizeof(TO_NAME) - 1 + sizeof(list) / sizeof(*list) * 3];
+	struct datagram_sent sent;
+	struct packet_scene p;
+
+	memcpy(want, TO_NAME, sizeof(TO_NAME) - 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++) {
+		uint8_t *frame = want + sizeof(TO_NAME) - 1 + (size_t)i * 3;
+
+		numbers[i] = frame[2] = (uint8_t)i;
+		frame_head(frame, 1);
+		list[i] = (struct datagram){ .data = &numbers[i], .len = 1 };
+	}
+	begin(&p, &name);
+	packet_send(way_of(&p), list, ARRAY_SIZE(list), &sent);
+	assert_int_equal(sent.sent, ARRAY_SIZE(list));
+	hears(&p, want, sizeof(want));
+	end(&p);
+}
+
 /* The answer and the frames, cut anywhere, and byte by byte. */
 static void test_every_split(void **state)
 {
@@ -556,19 +579,13 @@ static void test_fast_open(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_header),
-		cmocka_unit_test(test_every_split),
-		cmocka_unit_test(test_address),
-		cmocka_unit_test(test_over_socks5),
-		cmocka_unit_test(test_below_socks5),
-		cmocka_unit_test(test_train_and_head),
-		cmocka_unit_test(test_long_received),
-		cmocka_unit_test(test_many_received),
-		cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_little_room),
-		cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_last_words),
-		cmocka_unit_test(test_cancel_at_every_turn),
+		cmocka_unit_test(test_header),         cmocka_unit_test(test_header_of_many),
+		cmocka_unit_test(test_every_split),    cmocka_unit_test(test_address),
+		cmocka_unit_test(test_over_socks5),    cmocka_unit_test(test_below_socks5),
+		cmocka_unit_test(test_train_and_head), cmocka_unit_test(test_long_received),
+		cmocka_unit_test(test_many_received),  cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_little_room),    cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_last_words),     cmocka_unit_test(test_cancel_at_every_turn),
 		cmocka_unit_test(test_fast_open),
 	};
 
