@@ -15,7 +15,7 @@
 #include "dial/owed.h"
 #include "dial/packet_socks5.h"
 #include "dial/packet_stream.h"
-#include "kern/interfaces.h"
+#include "dial/relay.h"
 #include "net/sock.h"
 
 struct handshake_dial {
@@ -193,48 +193,29 @@ static void on_relay(void *owner, const struct dial_result *result)
 	dial_finish(&d->base, &(struct dial_result){ .packet = way });
 }
 
-/* A relay that is where the proxy is: the address that has answered is better than a name. */
-static struct target target_of(const struct handshake_dial *d)
+/* The address that has answered is better than a name. */
+static struct target proxy_of(const struct handshake_dial *d)
 {
 	const struct handshake_dialer *self = dialer_of(d);
-	const struct handshake_relay *relay = &d->relay;
-	struct target target = { .addr = relay->addr };
-	in_port_t port = relay->addr.port;
 
-	if (relay->addr.family != AF_UNSPEC)
-		return target;
-	if (relay->domain[0]) {
-		if (addr_parse(relay->domain, port, &target.addr))
-			target.domain = relay->domain;
-		return target;
-	}
 	if (d->peer.family != AF_UNSPEC)
-		target.addr = d->peer;
-	else
-		target = names_proxy(self) ? self->proxy : d->base.request.target;
-	target.addr.port = port;
-	return target;
+		return (struct target){ .addr = d->peer };
+	return names_proxy(self) ? self->proxy : d->base.request.target;
 }
 
-/* By the interface that the stream is bound to: a proxy may want both from one address. */
 static int dial_relay(struct handshake_dial *d, const char **ret_call)
 {
-	const struct netif_list *interfaces = d->base.request.env->interfaces;
+	const struct handshake_dialer *self = dialer_of(d);
+	const struct target proxy = proxy_of(d);
 	struct dial_request request = d->base.request;
-	int bound = sock_bound_interface(d->io.fd);
 
-	dialer_of(d)->ops->relay(d->state, &d->relay);
-	request.target = target_of(d);
-	request.one_peer = request.no_trains = true;
+	self->ops->relay(d->state, &d->relay);
+	relay_request(&request, &d->relay, &proxy, d->io.fd);
 	request.done = on_relay;
 	request.owner = d;
-	if (bound && interfaces) {
-		request.interface = netif_by_index(interfaces, bound);
-		request.unbound = false;
-	}
-	(void)sock_set_keep_alive(d->io.fd, &dialer_of(d)->keep_alive);
+	(void)sock_set_keep_alive(d->io.fd, &self->keep_alive);
 	loop_io_want(&d->io, EPOLLIN | EPOLLRDHUP);
-	return dial_start(&d->below, dialer_of(d)->via, &request, ret_call);
+	return dial_start(&d->below, self->via, &request, ret_call);
 }
 
 /* All is said: 0 if there is another dial to wait for. */

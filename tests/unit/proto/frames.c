@@ -2,7 +2,7 @@
 #include "codec.h"
 #include "proto/frames.h"
 
-#define STREAM_MAX (3 * FRAME_MAX)
+#define STREAM_MAX ((size_t)3 * FRAME_MAX)
 
 struct stream {
 	size_t len;
