@@ -7,9 +7,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct sum {
-	unsigned count;
-	size_t bytes, left;
-	uint32_t hash;
+	uint64_t count, bytes, left, hash;
 };
 
 static void take(struct frames *frames, struct sum *sum)
@@ -21,8 +19,8 @@ static void take(struct frames *frames, struct sum *sum)
 		sum->count++;
 		sum->bytes += len;
 		for (size_t i = 0; i < len; i++)
-			sum->hash = (sum->hash ^ data[i]) * 16777619U;
-		sum->hash = (sum->hash ^ (uint32_t)len) * 16777619U;
+			sum->hash = (sum->hash ^ data[i]) * 1099511628211U;
+		sum->hash = (sum->hash ^ len) * 1099511628211U;
 	}
 }
 
@@ -61,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	whole = read_all(data + 2, size - 2, size, size);
 	cut = read_all(data + 2, size - 2, 1U + data[0], 1U + data[1]);
 	if (memcmp(&whole, &cut, sizeof(whole)) != 0 ||
-	    whole.bytes + (size_t)FRAME_HEAD * whole.count + whole.left != size - 2)
+	    whole.bytes + FRAME_HEAD * whole.count + whole.left != size - 2)
 		abort();
 	return 0;
 }

@@ -31,7 +31,7 @@ static void expect(const char *relay_addr, const char *relay_name, const struct 
 
 	if (relay_addr)
 		relay.addr = address(relay_addr, 4444);
-	strcpy(relay.domain, relay_name);
+	snprintf(relay.domain, sizeof(relay.domain), "%s", relay_name);
 	if (addr)
 		want = address(addr, 4444);
 	request = request_for(&relay, proxy, -1);
