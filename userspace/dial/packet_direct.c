@@ -123,13 +123,13 @@ static int direct_receive(struct packet_way *way, struct datagram_batch *batch,
 		*ret = list;
 		return n;
 	}
-	if (n == -EAGAIN && w->err) {
-		way->call = "icmp";
-		return w->err;
-	}
-	if (n == -EAGAIN)
-		loop_io_drained(&w->io, EPOLLIN | EPOLLERR | EPOLLHUP);
-	return -EAGAIN;
+	if (n != -EAGAIN)
+		return -EAGAIN;
+	loop_io_drained(&w->io, EPOLLIN | EPOLLERR | EPOLLHUP);
+	if (!w->err)
+		return -EAGAIN;
+	way->call = "icmp";
+	return w->err;
 }
 
 static void direct_close(struct packet_way *way)

@@ -23,9 +23,9 @@ struct datagram {
 	size_t head_len;
 	uint16_t
 		segment; /* a train: size of each but the last, which may be shorter; 0: it is one */
-	bool truncated; /* it was longer than DATAGRAM_MAX, which takes an IPv6 jumbogram (RFC 2675) */
-	uint8_t dscp;  /* received by a listener */
-	int interface; /* received by a listener: index of it */
+	bool truncated;  /* it was longer than DATAGRAM_MAX: not by UDP, not a train */
+	uint8_t dscp;    /* received by a listener */
+	int interface;   /* received by a listener: index of it */
 };
 
 /* How many datagrams it is. */

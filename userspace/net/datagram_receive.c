@@ -105,7 +105,8 @@ static void take(struct mmsghdr *message, struct datagram *datagram)
 	*datagram = (struct datagram){ .data = header->msg_iov->iov_base,
 				       .len = message->msg_len,
 				       .truncated = header->msg_flags & MSG_TRUNC };
-	(void)addr_from_sockaddr(header->msg_name, &datagram->source);
+	if (header->msg_namelen)
+		(void)addr_from_sockaddr(header->msg_name, &datagram->source);
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg; cmsg = CMSG_NXTHDR(header, cmsg)) {
 		if (cmsg->cmsg_level == IPPROTO_IP)
 			take_v4(cmsg, datagram);
