@@ -209,7 +209,7 @@ static void add_all(struct outgoing *out, const struct datagram *from)
 
 		if (out->count == DATAGRAM_BATCH)
 			write_out(out);
-		add(out, from, from->data + at, len);
+		add(out, from, at ? from->data + at : from->data, len); /* NULL: an empty one */
 		at += len;
 	}
 }

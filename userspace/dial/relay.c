@@ -2,16 +2,22 @@
 #include "kern/interfaces.h"
 #include "net/sock.h"
 
+/* Loopback is the proxy's own (v2ray names it unless it is told otherwise), never ours, where other services
+ * listen. */
+static bool is_at_proxy(const struct addr *addr, const struct target *proxy)
+{
+	return addr_is_unspecified(addr) ||
+	       (addr_is_loopback(addr) && !addr_is_loopback(&proxy->addr));
+}
+
 static struct target target_of(const struct handshake_relay *relay, const struct target *proxy)
 {
 	struct target target = { .addr = relay->addr };
 
-	if (relay->addr.family != AF_UNSPEC)
-		return target;
-	if (!relay->domain[0])
-		target = *proxy;
-	else if (addr_parse(relay->domain, relay->addr.port, &target.addr))
+	if (relay->domain[0] && addr_parse(relay->domain, relay->addr.port, &target.addr))
 		target.domain = relay->domain;
+	else if (target.addr.family == AF_UNSPEC || is_at_proxy(&target.addr, proxy))
+		target = *proxy;
 	target.addr.port = relay->addr.port;
 	return target;
 }

@@ -44,6 +44,7 @@ static void expect(const char *relay_addr, const char *relay_name, const struct 
 static void test_target(void **state)
 {
 	const struct target by_addr = { .addr = address("192.0.2.1", 1080) };
+	const struct target ours = { .addr = address("127.0.0.1", 1080) };
 	const struct target by_name = { .domain = "p.test", .addr.port = 1080 };
 
 	expect("203.0.113.1", "", &by_addr, "203.0.113.1", NULL);
@@ -52,6 +53,12 @@ static void test_target(void **state)
 	expect(NULL, "203.0.113.1", &by_addr, "203.0.113.1", NULL);
 	expect(NULL, "fd00::1", &by_name, "fd00::1", NULL);
 	expect(NULL, "", &by_addr, "192.0.2.1", NULL);
+	expect(NULL, "0.0.0.0", &by_addr, "192.0.2.1", NULL);
+	expect("127.0.0.1", "", &by_addr, "192.0.2.1", NULL);
+	expect("::1", "", &by_name, NULL, "p.test");
+	expect(NULL, "127.0.0.1", &by_addr, "192.0.2.1", NULL);
+	expect("127.0.0.2", "", &ours, "127.0.0.2", NULL);
+	expect("::1", "", &ours, "::1", NULL);
 	expect(NULL, "", &by_name, NULL, "p.test");
 }
 
