@@ -62,6 +62,6 @@ void datagram_send(int fd, const struct datagram *list, unsigned count, struct d
 
 /* UDP_GRO; without it (before 5.0) datagrams come one by one. -errno. */
 int datagram_set_gro(int fd);
-/* That, and queues for a burst, in and out, as far as the kernel grants them. CAP_NET_ADMIN beyond
- * net.core.rmem_max and wmem_max. */
-void datagram_set_up(int fd);
+/* Queues for a burst, in and out, as far as the kernel grants them. CAP_NET_ADMIN beyond net.core.rmem_max and
+ * wmem_max. */
+void datagram_set_queues(int fd);

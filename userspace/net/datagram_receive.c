@@ -148,9 +148,8 @@ int datagram_set_gro(int fd)
 	return setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof(one)) < 0 ? -errno : 0;
 }
 
-void datagram_set_up(int fd)
+void datagram_set_queues(int fd)
 {
-	(void)datagram_set_gro(fd);
 	(void)sock_set_receive_buffer(fd, BURST);
 	(void)sock_set_send_buffer(fd, BURST);
 }

@@ -112,7 +112,8 @@ int tproxy_listen_udp(const struct addr *addr, int *ret_fd, const char **ret_cal
 	if (!r)
 		r = set_reports(fd, addr->family, ret_call);
 	if (!r) {
-		datagram_set_up(fd);
+		datagram_set_queues(fd);
+		(void)datagram_set_gro(fd); /* one by one then */
 		r = bind_to(fd, addr, ret_call);
 	}
 	if (r)
@@ -155,7 +156,8 @@ int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, con
 		r = bind_to(fd, from, ret_call);
 	if (r)
 		return r;
-	datagram_set_up(fd);
+	datagram_set_queues(fd);
+	(void)datagram_set_gro(fd); /* one by one then */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

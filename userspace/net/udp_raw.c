@@ -53,7 +53,7 @@ int udp_raw_open(const struct addr *from, uint32_t mark, int *ret_fd)
 		r = sock_bind_address(fd, from, false);
 	if (r)
 		return r;
-	datagram_set_up(fd); /* the queue out: a burst is lost earlier */
+	datagram_set_queues(fd); /* the queue out: a burst is lost earlier */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

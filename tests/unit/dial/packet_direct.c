@@ -219,7 +219,7 @@ static void test_before_connect(void **state)
 		assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
 		answer(server, &local, "p");
 		assert_int_equal(loop_io_init(&io, &rig.loop, fd, NULL), 0);
-		assert_int_equal(packet_direct_new(&u.a.result.packet, &io, &peer, true), 0);
+		assert_int_equal(packet_direct_new(&u.a.result.packet, &io, &peer, true, true), 0);
 		packet_listen(way_of(&u), on_ready, &u);
 		for (int turn = 0; turn < 5; turn++) {
 			const struct datagram *list;
