@@ -59,7 +59,7 @@ def program(env, port, family, config, *argv):
 
 def listens(env, port, family):
     ip = "-6" if family == "v6" else "-4"
-    return env.lab.run("server", "ss", ip, "-Hltn", f"sport = :{port}").strip()
+    return env.lab.run("server", "ss", ip, "-Hltun", f"sport = :{port}").strip()
 
 
 def danted(env, family):

@@ -92,9 +92,11 @@ class TlsClient:
 SIZES = {"classic": (1, 1), "big": (150, 2)}  # protocols to offer, parts of the hello
 
 
-def shake_hands(env, address, family, size="classic", name=NAME, version=None):
+def shake_hands(env, address, family, size="classic", name=NAME, version=None, side="client"):
     protocols, parts = SIZES[size]
-    client = TlsClient(env.connect(address, family), name, protocols, version)
+    sock = env.socket(side, family)
+    sock.connect(address[:2])
+    client = TlsClient(sock, name, protocols, version)
     length = client.handshake(parts)
     check((length > 1800) == (size == "big"), f"the hello has {length} bytes")
     return client
