@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 from lab import SERVICE
-from test_outbounds import program
+from program import program
 from verdict import Skip
 
 SSHD = "/usr/sbin/sshd"

@@ -21,7 +21,7 @@ from fragment import NAME
 from lab import ROOT, SERVICE
 from seamtest import Suite
 from ssh import ssh, sshd
-from test_outbounds import program
+from program import program
 from tls import Certificates, gnutls, nginx, openssl, shake_hands
 from verdict import Skip, check
 

@@ -10,7 +10,7 @@ import time
 from fragment import NAME
 from lab import SERVICE
 from streams import MIB, Stream
-from test_outbounds import program
+from program import program
 from verdict import Skip, check
 
 
