@@ -1,4 +1,4 @@
-"""A private OpenSSH server and its client: keys and configuration in a folder of their own, nothing of the machine's."""
+"""A private OpenSSH server and its client: keys and configuration of their own, nothing of the machine's."""
 import os
 import pathlib
 import shutil

@@ -374,7 +374,8 @@ def cases_of_kinds(suite, family):
             continue
         config = by(kind.outbound(family))
         for func in (stream, curl, secure_shell, banner, many):
-            suite.add(f"outbounds/{func.__name__.replace('_', '-')}/{name}/{family}", func, config, 30, kind=name, family=family)
+            what = func.__name__.replace("_", "-")
+            suite.add(f"outbounds/{what}/{name}/{family}", func, config, 30, kind=name, family=family)
         fast = by(kind.outbound(family, tcp_fast_open=True))
         suite.add(f"outbounds/fast-open/{name}/{family}", banner_fast_open, fast, 30, kind=name, family=family)
     for method in ("splice", "copy"):

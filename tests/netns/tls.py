@@ -127,7 +127,8 @@ def nginx(env, family, port):
     host = f"[{SERVICE[family]}]" if family == "v6" else SERVICE[family]
     body = pathlib.Path(Certificates.folder.name, "body")
     body.write_bytes(Stream(31, 4 * MIB).part(0, 2 * MIB).tobytes() + Stream(31, 4 * MIB).part(2 * MIB, 2 * MIB))
-    server = "server {{ listen {}:{} ssl {}; server_name {}; ssl_certificate {}; ssl_certificate_key {}; root {}; }}\n"
+    server = ("server {{ listen {}:{} ssl {}; ssl_protocols TLSv1.2 TLSv1.3; server_name {}; ssl_certificate {}; "
+              "ssl_certificate_key {}; root {}; }}\n")
     return program(env, port, family, "daemon off; master_process off; error_log stderr; pid FOLDER/pid;\n"
                    "events { worker_connections 256; }\nhttp { access_log off; " +
                    "".join(f"{kind}_temp_path FOLDER/{kind};" for kind in
