@@ -6,12 +6,13 @@
 #include <string.h>
 #include "proto/sniff.h"
 
-static int digit(char c)
+/* 16: none */
+static unsigned digit(char c)
 {
 	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c) : NULL;
+	const char *at = strchr(digits, c);
 
-	return at ? (int)(at - digits) : -1;
+	return at ? (unsigned)(at - digits) : 16;
 }
 
 /* Returns the bytes in @hex, which they replace; -1: it is none. */
@@ -20,7 +21,7 @@ static long unhex(char *hex)
 	size_t digits = strlen(hex);
 
 	for (size_t i = 0; i < digits; i++)
-		if (digits % 2 || digit(hex[i]) < 0)
+		if (digits % 2 || digit(hex[i]) > 15)
 			return -1;
 	for (size_t i = 0; i < digits / 2; i++)
 		hex[i] = (char)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
