@@ -43,8 +43,8 @@ int datagram_batch_new(struct datagram_batch **ret);    /* -ENOMEM */
 void datagram_batch_free(struct datagram_batch *batch); /* NULL is fine */
 
 /* Up to DATAGRAM_BATCH of them, which live until @batch is used again; returns how many, zero-length ones
- * included. Never waits. -EAGAIN: none; other -errno: an error of the socket (ICMP on a connected one; -EMSGSIZE
- * is only about the path MTU), which is cleared, and is told before the datagrams that wait. */
+ * included. Never waits. -EAGAIN: none; other -errno: an error of the socket (ICMP on a connected one;
+ * -EMSGSIZE is only about the path MTU), which is cleared, and is told before the datagrams that wait. */
 int datagram_receive(struct datagram_batch *batch, int fd, const struct datagram **ret);
 
 struct datagram_sent {

@@ -184,7 +184,7 @@ static int send6(int fd, const struct addr *source, const struct addr *destinati
 /* RFC 1122 3.2.2, RFC 4443 2.4 (e): nothing is said to, or in the name of, what is not one host. */
 static bool is_one_host(const struct addr *addr)
 {
-	return !addr_is_unspecified(addr) && !addr_is_multicast(addr);
+	return addr->family != AF_UNSPEC && !addr_is_unspecified(addr) && !addr_is_multicast(addr);
 }
 
 int icmp_port_unreachable(struct icmp *icmp, const struct addr *source,

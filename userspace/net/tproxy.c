@@ -79,7 +79,7 @@ int tproxy_listen(const struct addr *addr, int *ret_fd, const char **ret_call)
 	return 0;
 }
 
-/* What datagram_receive() makes destination, interface and DSCP of. A dual-stack socket needs those of IPv4 too. */
+/* What datagram_receive() makes destination, interface and DSCP of. A dual-stack socket needs both kinds. */
 static int set_reports(int fd, sa_family_t family, const char **ret_call)
 {
 	static const struct {
