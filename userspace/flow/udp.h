@@ -82,8 +82,9 @@ struct udp_session {
 	enum protocol protocol;
 	enum udp_state state;
 	enum flow_end end;
-	bool silent;   /* UDP_BLOCK: the client is told nothing */
-	bool unmapped; /* answers come from the address that a name turned out to have */
+	bool has_others; /* its client wrote to other destinations as well */
+	bool silent;     /* UDP_BLOCK: the client is told nothing */
+	bool unmapped;   /* answers come from the address that a name turned out to have */
 	uint64_t datagrams[SIDES], bytes[SIDES], dropped;
 };
 

@@ -140,6 +140,8 @@ static void forward(struct udp_session *s, const struct datagram *list, unsigned
 		out[i] = list[i];
 		if (s->way->bound || addr_equal(&list[i].destination, &s->destination))
 			out[i].destination.family = AF_UNSPEC;
+		else
+			s->has_others = true;
 	}
 	packet_send(s->way, out, count, &sent);
 	if (sent.failed)
@@ -188,6 +190,13 @@ static void forward_held(struct udp_session *s)
 	}
 }
 
+/* Of a name that a proxy has looked up: as long as the client asked nobody else, who answers is the one. */
+static void learn_peer(struct udp_session *s, const struct addr *source)
+{
+	if (s->way->peer.family == AF_UNSPEC && !s->has_others)
+		s->way->peer = *source;
+}
+
 /* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. Of an address of
  * the other family it cannot be told. */
 static const struct addr *answers_as(const struct udp_session *s, const struct addr *source)
@@ -205,6 +214,8 @@ static void on_answers(struct udp_session *s, const struct datagram *list, unsig
 
 	s->used_ms = s->worker->loop.now_ms;
 	udp_table_use(&s->worker->udp.table, &s->entry, true);
+	if (count)
+		learn_peer(s, &list[0].source);
 	for (unsigned i = 0; i < count; i += run) {
 		for (run = 1; i + run < count; run++)
 			if (!addr_equal(&list[i].source, &list[i + run].source))

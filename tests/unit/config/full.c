@@ -155,7 +155,8 @@ static void test_full(void **state)
 	assert_int_equal(config->inbound_count, 2);
 	assert_string_equal(config->inbounds[0].tag, "lan");
 	assert_addr(&config->inbounds[0].listen, "192.0.2.1", 7893);
-	assert_int_equal(config->inbounds[0].network, CONFIG_NETWORK_TCP);
+	assert_int_equal(config->inbounds[0].network, CONFIG_NETWORK_UDP);
+	assert_int_equal(config->inbounds[0].udp_timeout_ms, 90000);
 	assert_string_equal(config->inbounds[1].tag, "tproxy-1");
 	assert_addr(&config->inbounds[1].listen, "2001:db8::1", 7893);
 	assert_int_equal(config->inbounds[1].network, CONFIG_NETWORK_TCP);
@@ -176,6 +177,8 @@ static void test_full(void **state)
 	assert_int_equal(config->relay.idle_timeout_ms, 2592000000);
 	assert_string_equal(config->control_socket, "/tmp/// not a comment /* at all */");
 	assert_int_equal(config->limits.max_flows, 1000000);
+	assert_int_equal(config->limits.max_udp_sessions, 70000);
+	assert_int_equal(config->limits.max_udp_sessions_per_source, 0);
 	assert_int_equal(config->limits.drain_timeout_ms, 1500);
 	config_free(config);
 	config_errors_deinit(&errors);

@@ -36,6 +36,7 @@ static void test_status(void **state)
 	static const char expected[] =
 		"{\"version\":\"" SEAM_VERSION "\",\"pid\":0,\"uptime_ms\":0,\"workers\":0,"
 		"\"flows\":{\"active\":0,\"max\":1000,\"accepted\":0},"
+		"\"udp\":{\"active\":0,\"max\":0,\"sessions\":0},"
 		"\"relay\":{\"method\":\"copy\",\"sockmap\":{\"available\":false,"
 		"\"reason\":\"relay.method is copy\"},\"entered\":0,\"spilled\":0,\"broken\":0,"
 		"\"refused\":{\"unfit\":0,\"no-slot\":0,\"memory-limit\":0,\"sockets-refused\":0,"
@@ -154,14 +155,14 @@ static void test_help(void **state)
 	unsigned mutating = 0, arguments = 0;
 	size_t i;
 
-	assert_int_equal(json_array_size(data), 14);
+	assert_int_equal(json_array_size(data), 16);
 	json_array_foreach (data, i, command) {
 		assert_true(strlen(kit_string(command, "help")) > 5);
 		mutating += json_is_true(json_object_get(command, "mutating"));
 		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
 	}
-	assert_int_equal(mutating, 3);
-	assert_int_equal(arguments, 20);
+	assert_int_equal(mutating, 4);
+	assert_int_equal(arguments, 24);
 	json_decref(data);
 	close(fd);
 }
