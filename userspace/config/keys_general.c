@@ -130,7 +130,7 @@ static const struct schema_key keys[] = {
 	{ LIMITS, "max_udp_sessions_per_source", KEY_INTEGER,
 	  FIELD(config_limits, max_udp_sessions_per_source), RANGE("0", "1000000"),
 	  .initial = "4096", .reload = true,
-	  .help = "of one client address (IPv6: /64), in each worker; 0: no limit" },
+	  .help = "of one client address (IPv6: /64), an equal part in each worker; 0: no limit" },
 	{ LIMITS, "drain_timeout", KEY_DURATION, FIELD(config_limits, drain_timeout_ms),
 	  RANGE("0s", "1h"), .initial = "5s", .reload = true,
 	  .help = "how long a stop waits for connections to end" },

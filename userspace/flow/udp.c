@@ -144,6 +144,11 @@ static int listen_all(struct worker *w, char *reason)
 	return 0;
 }
 
+static uint32_t share(uint32_t all, uint32_t workers)
+{
+	return (all + workers - 1) / workers;
+}
+
 static bool is_wanted(const struct flow_config *config)
 {
 	for (size_t i = 0; i < config->inbound_count; i++)
@@ -167,7 +172,7 @@ int udp_init(struct worker *w, char *reason)
 		.loop = &w->loop,
 		.received = on_received,
 		.owner = w,
-		.capacity = config->udp_replies / config->workers + 1,
+		.capacity = share(config->udp_replies, config->workers) + 1,
 		.mark = CONFIG_MARK,
 	};
 	snprintf(reason, 256, "worker %u: out of memory", w->index);
@@ -176,10 +181,8 @@ int udp_init(struct worker *w, char *reason)
 	if (!r)
 		r = udp_replies_init(&udp->replies);
 	if (!r)
-		r = udp_table_init(&udp->table,
-				   (config->max_udp_sessions + config->workers - 1) /
-					   config->workers,
-				   config->max_udp_sessions_per_source);
+		r = udp_table_init(&udp->table, share(config->max_udp_sessions, config->workers),
+				   share(config->max_udp_sessions_per_source, config->workers));
 	if (r)
 		return r;
 	snprintf(reason, 256, "socket(SOCK_RAW) for ICMP: it takes CAP_NET_RAW");
