@@ -34,6 +34,16 @@ static int receive_nothing(int fd)
 	return 0;
 }
 
+/* Each UDP datagram for the address would be copied for the filter. A peer narrows that to what the address sends
+ * to itself; where there is no route to it, it is not ours, and little comes. What is sent names its destination. */
+static void narrow(int fd, const struct addr *from)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(from, &sa);
+
+	(void)connect(fd, (struct sockaddr *)&sa, len);
+}
+
 int udp_raw_open(const struct addr *from, uint32_t mark, int *ret_fd)
 {
 	defer_close int fd = socket(from->family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
@@ -53,6 +63,7 @@ int udp_raw_open(const struct addr *from, uint32_t mark, int *ret_fd)
 		r = sock_bind_address(fd, from, false);
 	if (r)
 		return r;
+	narrow(fd, from);
 	datagram_set_queues(fd); /* the queue out: a burst is lost earlier */
 	*ret_fd = TAKE_FD(fd);
 	return 0;

@@ -2,7 +2,8 @@
  * sent to a service of this host, or is refused (EADDRINUSE) where the service keeps the port to itself.
  *
  * A raw socket (raw(7)): the UDP header is made here, IP header and fragments by the kernel, without DF as those
- * of tproxy_reply_socket(). It receives nothing, and is told of no ICMP.
+ * of tproxy_reply_socket(). It receives nothing, and is told of no ICMP, but for
+ * what the address says to itself: an answer there can be lost to an error of the one before.
  */
 #pragma once
 #include <stdint.h>
