@@ -58,8 +58,8 @@ struct datagram_sent {
  * The source is the socket's own if it is AF_UNSPEC, so who passes on what was received clears it. Any other is
  * the address that the datagram leaves from, of the destination's family (IP_PKTINFO of ip(7), IPV6_PKTINFO of
  * RFC 3542 6.2): one of this host's, or with IP_TRANSPARENT anybody's. The port is always the socket's. The
- * scope of a link-local one is the interface that the datagram leaves by. What the kernel will not send from fails
- * (-EINVAL; -ENODEV: a scope that is gone).
+ * scope of a link-local one is the interface that the datagram leaves by. What the kernel will not send from fails:
+ * -EINVAL, or -ENETUNREACH for what is not ours (IPv4), or -ENODEV for a scope that is gone.
  *
  * The kernel tells what ICMP said of a connected socket once, to whoever comes first, and here in place of
  * sending: that datagram is sent again, it is not the one that failed, and the error is in @ret->icmp, as
