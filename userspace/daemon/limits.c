@@ -5,8 +5,7 @@
 #define RESERVED_FILES 64ULL  /* maps, listeners, control clients */
 #define FLOWS_MOST     65536U /* unless the configuration asks for more */
 #define SESSIONS_MOST  65536U
-#define REPLIES_MOST \
-	4096U /* addresses that answer UDP clients at a time without a socket made anew */
+#define REPLIES_MOST   4096U /* ports that answer UDP clients at a time without a socket made anew */
 
 static uint32_t least(uint64_t a, uint64_t b)
 {

@@ -21,12 +21,13 @@ static bool ends(const struct direct_way *w, int err)
 	       err != -EINTR;
 }
 
-/* Where to, in the socket's terms; false: there is no way. A connected socket would send elsewhere if it
- * was told to. */
+/* Where to, in the socket's terms, and not from whom it was received; false: there is no way. A connected socket
+ * would send elsewhere if it was told to. */
 static bool aim(const struct direct_way *w, struct datagram *datagram)
 {
 	const struct addr *peer = &w->base.peer;
 
+	datagram->source = (struct addr){ .family = AF_UNSPEC };
 	if (!w->base.bound) {
 		if (datagram->destination.family == AF_UNSPEC)
 			datagram->destination = *peer;

@@ -114,14 +114,6 @@ void udp_tell_unreachable(struct worker *w, const struct addr *source,
 		udp->stats.unreachables++;
 }
 
-/* What clients send may come by the socket of an answer; which inbound they came by first, nobody knows. */
-static void on_received(void *owner, const struct datagram *list, unsigned count)
-{
-	struct worker *w = owner;
-
-	udp_take(w, w->udp.listeners[0].inbound, list, count);
-}
-
 static int listen_all(struct worker *w, char *reason)
 {
 	const struct flow_config *config = w->config;
@@ -169,15 +161,11 @@ int udp_init(struct worker *w, char *reason)
 	if (!is_wanted(config))
 		return 0;
 	udp->replies = (struct udp_replies){
-		.loop = &w->loop,
-		.received = on_received,
-		.owner = w,
-		.capacity = share(config->udp_replies, config->workers) + 1,
+		.capacity = share(config->udp_replies, config->workers),
 		.mark = CONFIG_MARK,
 	};
 	snprintf(reason, 256, "worker %u: out of memory", w->index);
 	r = datagram_batch_new(&udp->batch);
-	udp->replies.batch = udp->batch;
 	if (!r)
 		r = udp_replies_init(&udp->replies);
 	if (!r)

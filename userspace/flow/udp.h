@@ -111,7 +111,7 @@ int udp_kill(struct worker *worker, uint64_t id); /* -ENOENT */
 void udp_check_interfaces(struct worker *worker, const struct netif_list *interfaces);
 size_t udp_describe(const struct worker *worker, struct udp_info *ret, size_t count);
 
-/* Datagrams of clients, by whichever socket they came. @list is the worker's batch. */
+/* Datagrams of clients. @list is the worker's batch. */
 void udp_take(struct worker *worker, const struct inbound *inbound, const struct datagram *list,
 	      unsigned count);
 

@@ -2,19 +2,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "net/sock.h"
 #include "net/tproxy.h"
 #include "net/udp_raw.h"
 
 #define BUCKETS_MAX 65536 /* beyond that the chains grow */
 
 struct udp_reply {
-	struct loop_io io;      /* owns the socket; of a raw one only the descriptor is used */
 	struct udp_reply *next; /* in its bucket */
 	struct list used;
 	struct udp_replies *owner;
+	struct addr from; /* raw: all of it counts; else it is any address of the family */
 	uint32_t hash;
-	struct addr from;
+	int fd;
 	bool raw;
 };
 
@@ -43,10 +42,7 @@ static void reply_free(struct udp_reply *reply)
 		at = &(*at)->next;
 	*at = reply->next;
 	list_unlink(&reply->used);
-	if (reply->raw)
-		close(reply->io.fd);
-	else
-		loop_io_close(&reply->io);
+	close(reply->fd);
 	replies->stats.open--;
 	free(reply);
 }
@@ -59,64 +55,37 @@ void udp_replies_deinit(struct udp_replies *replies)
 	replies->buckets = NULL;
 }
 
-static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from)
+static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from,
+				bool raw)
 {
 	uint32_t hash = addr_hash(&replies->key, from, &nobody);
 	struct udp_reply *reply = replies->buckets[hash & replies->mask];
 
-	while (reply && (reply->hash != hash || !addr_equal(&reply->from, from)))
+	while (reply &&
+	       (reply->hash != hash || reply->raw != raw || !addr_equal(&reply->from, from)))
 		reply = reply->next;
 	return reply;
 }
 
-static void on_readable(struct loop_io *io)
+/* What a socket that is not raw is found by. */
+static struct addr any_of(const struct addr *from)
 {
-	struct udp_reply *reply = container_of(io, struct udp_reply, io);
-	const struct udp_replies *replies = reply->owner;
-	struct datagram taken[DATAGRAM_BATCH];
-	const struct datagram *list;
-	int count = datagram_receive(replies->batch, io->fd, &list);
-
-	if (count == -EAGAIN)
-		loop_io_drained(io, EPOLLIN | EPOLLERR);
-	if (count <= 0)
-		return; /* an error is cleared, and was about what had been sent */
-	for (int i = 0; i < count; i++) {
-		taken[i] = list[i];
-		taken[i].destination = reply->from;
-	}
-	replies->received(replies->owner, taken, (unsigned)count); /* may free @reply */
+	return (struct addr){ .family = from->family, .port = from->port };
 }
 
-static int open_raw(struct udp_reply *reply)
+/* A port that a service keeps to itself is tried again for each address, as it may have become free. */
+static int open_socket(struct udp_reply *reply, const struct addr *from)
 {
-	int r = udp_raw_open(&reply->from, reply->owner->mark, &reply->io.fd);
-
-	reply->raw = !r;
-	return r;
-}
-
-static int open_socket(struct udp_reply *reply)
-{
-	const struct udp_replies *replies = reply->owner;
+	uint32_t mark = reply->owner->mark;
 	const char *call;
-	int fd, r;
+	int r = tproxy_reply_socket(from->family, from->port, mark, &reply->fd, &call);
 
-	if (sock_addr_is_local(&reply->from))
-		return open_raw(reply);
-	r = tproxy_reply_socket(&reply->from, replies->mark, &fd, &call);
-	if (r == -EADDRINUSE)
-		return open_raw(reply);
-	if (r < 0)
+	reply->from = any_of(from);
+	if (r != -EADDRINUSE)
 		return r;
-	r = loop_io_init(&reply->io, replies->loop, fd, on_readable);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	(void)loop_io_mask(&reply->io, EPOLLIN); /* EPOLLOUT would come for each that was sent */
-	loop_io_want(&reply->io, EPOLLIN);
-	return 0;
+	reply->from = *from;
+	reply->raw = true;
+	return udp_raw_open(from, mark, &reply->fd);
 }
 
 static int reply_open(struct udp_replies *replies, const struct addr *from, struct udp_reply **ret)
@@ -127,9 +96,7 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, stru
 	if (!reply)
 		return -ENOMEM;
 	reply->owner = replies;
-	reply->from = *from;
-	reply->hash = addr_hash(&replies->key, from, &nobody);
-	r = open_socket(reply);
+	r = open_socket(reply, from);
 	if (r < 0) {
 		free(reply);
 		return r;
@@ -138,6 +105,7 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, stru
 		reply_free(container_of(replies->used.next, struct udp_reply, used));
 		replies->stats.evicted++;
 	}
+	reply->hash = addr_hash(&replies->key, &reply->from, &nobody);
 	bucket = &replies->buckets[reply->hash & replies->mask];
 	reply->next = *bucket;
 	*bucket = reply;
@@ -150,8 +118,11 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, stru
 
 static int reply_get(struct udp_replies *replies, const struct addr *from, struct udp_reply **ret)
 {
-	struct udp_reply *reply = search(replies, from);
+	const struct addr any = any_of(from);
+	struct udp_reply *reply = search(replies, &any, false);
 
+	if (!reply)
+		reply = search(replies, from, true);
 	if (!reply)
 		return reply_open(replies, from, ret);
 	list_unlink(&reply->used);
@@ -160,7 +131,7 @@ static int reply_get(struct udp_replies *replies, const struct addr *from, struc
 	return 0;
 }
 
-static void send_some(const struct udp_reply *reply, const struct addr *to,
+static void send_some(const struct udp_reply *reply, const struct addr *from, const struct addr *to,
 		      const struct datagram *list, unsigned count, struct datagram_sent *ret)
 {
 	struct datagram addressed[DATAGRAM_BATCH];
@@ -168,12 +139,13 @@ static void send_some(const struct udp_reply *reply, const struct addr *to,
 
 	for (unsigned i = 0; i < count; i++) {
 		addressed[i] = list[i];
+		addressed[i].source = *from;
 		addressed[i].destination = *to;
 	}
 	if (reply->raw)
-		udp_raw_send(reply->io.fd, &reply->from, addressed, count, &sent);
+		udp_raw_send(reply->fd, from, addressed, count, &sent);
 	else
-		datagram_send(reply->io.fd, addressed, count, &sent);
+		datagram_send(reply->fd, addressed, count, &sent);
 	ret->sent += sent.sent;
 	ret->failed += sent.failed;
 	if (sent.err)
@@ -195,6 +167,6 @@ void udp_reply_send(struct udp_replies *replies, const struct addr *from, const 
 	}
 	for (unsigned done = 0, some; done < count; done += some) {
 		some = count - done < DATAGRAM_BATCH ? count - done : DATAGRAM_BATCH;
-		send_some(reply, to, list + done, some, ret);
+		send_some(reply, from, to, list + done, some, ret);
 	}
 }

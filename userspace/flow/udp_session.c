@@ -1,6 +1,6 @@
 /* udp_session - the way of a client's datagrams, as tcp_flow.c is that of a connection.
  *
- *   udp_take() (udp_listener, udp_reply) -> ROUTE (decide) -> DIAL (dial/) -> RELAY (dial/packet.h) -> CLOSE
+ *   udp_take() (udp_listener) -> ROUTE (decide) -> DIAL (dial/) -> RELAY (dial/packet.h) -> CLOSE
  *
  * All that a client sends from one port goes one way, wherever to, and whoever answers there is passed on
  * (endpoint-independent mapping and filtering, RFC 4787); a session that can speak to one peer only is bound

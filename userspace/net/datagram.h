@@ -14,7 +14,7 @@
 
 /* One, or a train of them. */
 struct datagram {
-	struct addr source;      /* AF_UNSPEC: see who says so. Not looked at when sending */
+	struct addr source;      /* AF_UNSPEC: see who says so. To be sent: see datagram_send() */
 	struct addr destination; /* received: only by a listener (net/tproxy.h), else AF_UNSPEC.
 				  * To be sent: AF_UNSPEC is the peer of a connected socket */
 	const uint8_t *data;
@@ -54,6 +54,12 @@ struct datagram_sent {
 };
 /* Sends all in order with MSG_DONTWAIT; one that is refused does not keep back the next. An AF_INET6 socket
  * takes IPv4 destinations as they are.
+ *
+ * The source is the socket's own if it is AF_UNSPEC, so who passes on what was received clears it. Any other is
+ * the address that the datagram leaves from, of the destination's family (IP_PKTINFO of ip(7), IPV6_PKTINFO of
+ * RFC 3542 6.2): one of this host's, or with IP_TRANSPARENT anybody's. The port is always the socket's. The
+ * scope of a link-local one is the interface that the datagram leaves by. What the kernel will not send from fails:
+ * -EINVAL, or -ENETUNREACH for what is not ours (IPv4), or -ENODEV for a scope that is gone.
  *
  * The kernel tells what ICMP said of a connected socket once, to whoever comes first, and here in place of
  * sending: that datagram is sent again, it is not the one that failed, and the error is in @ret->icmp, as

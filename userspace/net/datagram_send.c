@@ -9,11 +9,13 @@
 #define GSO_SEGMENTS 64
 #define GSO_BYTES    65507
 
+#define CONTROL      (CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo)))
+
 struct outbox {
 	struct mmsghdr messages[DATAGRAM_BATCH];
 	struct iovec iovs[DATAGRAM_BATCH][2];
 	struct sockaddr_storage destinations[DATAGRAM_BATCH];
-	_Alignas(struct cmsghdr) char controls[DATAGRAM_BATCH][CMSG_SPACE(sizeof(uint16_t))];
+	_Alignas(struct cmsghdr) char controls[DATAGRAM_BATCH][CONTROL];
 };
 
 /* How far the list is done. A train may take several messages: each is a piece of it. */
@@ -61,17 +63,27 @@ static void advance(struct progress *progress)
 	progress->plain_end = 0;
 }
 
-static void set_segment(struct msghdr *header, void *control, uint16_t segment)
+/* @header has room for it. */
+static void add_control(struct msghdr *header, int level, int type, const void *data, size_t len)
 {
-	struct cmsghdr *cmsg;
+	struct cmsghdr *cmsg = (void *)((char *)header->msg_control + header->msg_controllen);
 
-	header->msg_control = control;
-	header->msg_controllen = CMSG_SPACE(sizeof(segment));
-	cmsg = CMSG_FIRSTHDR(header);
-	cmsg->cmsg_level = SOL_UDP;
-	cmsg->cmsg_type = UDP_SEGMENT;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(segment));
-	memcpy(CMSG_DATA(cmsg), &segment, sizeof(segment));
+	*cmsg = (struct cmsghdr){ .cmsg_level = level,
+				  .cmsg_type = type,
+				  .cmsg_len = CMSG_LEN(len) };
+	memcpy(CMSG_DATA(cmsg), data, len);
+	header->msg_controllen += CMSG_SPACE(len);
+}
+
+static void add_source(struct msghdr *header, const struct addr *source)
+{
+	const struct in_pktinfo info = { .ipi_spec_dst = source->v4 };
+	const struct in6_pktinfo info6 = { .ipi6_addr = source->v6, .ipi6_ifindex = source->scope };
+
+	if (source->family == AF_INET)
+		add_control(header, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	else
+		add_control(header, IPPROTO_IPV6, IPV6_PKTINFO, &info6, sizeof(info6));
 }
 
 static void put_piece(struct outbox *outbox, unsigned i, const struct progress *progress)
@@ -81,7 +93,7 @@ static void put_piece(struct outbox *outbox, unsigned i, const struct progress *
 	struct iovec *iov = outbox->iovs[i];
 
 	assert(!datagram->head_len || datagram_count(datagram) == 1);
-	*header = (struct msghdr){ .msg_iov = iov };
+	*header = (struct msghdr){ .msg_iov = iov, .msg_control = outbox->controls[i] };
 	if (datagram->head_len)
 		iov[header->msg_iovlen++] = (struct iovec){ .iov_base = (void *)datagram->head,
 							    .iov_len = datagram->head_len };
@@ -94,8 +106,11 @@ static void put_piece(struct outbox *outbox, unsigned i, const struct progress *
 		header->msg_namelen = addr_to_sockaddr(&datagram->destination,
 						       &outbox->destinations[i]);
 	}
+	if (datagram->source.family != AF_UNSPEC)
+		add_source(header, &datagram->source);
 	if (piece_count(progress) > 1)
-		set_segment(header, outbox->controls[i], datagram->segment);
+		add_control(header, SOL_UDP, UDP_SEGMENT, &datagram->segment,
+			    sizeof(datagram->segment));
 }
 
 static unsigned fill(struct outbox *outbox, struct progress progress)

@@ -4,7 +4,10 @@
 #include "net/datagram.h"
 #include "net/sock.h"
 
-#define BACKLOG 4096
+#define BACKLOG     4096
+/* Answers to all clients from one port wait in it. More than the queue of an interface holds (32 MiB, memory_limit
+ * of fq_codel), so that those that wait for a slow one do not keep back the others. */
+#define REPLY_QUEUE (64U << 20)
 
 static int set_flag(int fd, int level, int name, const char *what, const char **ret_call)
 {
@@ -142,22 +145,36 @@ static int set_reply_options(int fd, sa_family_t family, uint32_t mark, const ch
 	return sock_set_may_fragment(fd, family);
 }
 
-int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, const char **ret_call)
+/* Documentation (RFC 5737), discard-only (RFC 6666): no host has it, nobody sends there. */
+static struct addr nobody(sa_family_t family, uint16_t port)
 {
-	defer_close int fd = socket(from->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (family == AF_INET)
+		return (struct addr){ .family = AF_INET,
+				      .port = port,
+				      .v4.s_addr = htonl(0xc0000201) };
+	return (struct addr){ .family = AF_INET6,
+			      .port = port,
+			      .v6.s6_addr = { [0] = 1, [15] = 1 } };
+}
+
+int tproxy_reply_socket(sa_family_t family, uint16_t port, uint32_t mark, int *ret_fd,
+			const char **ret_call)
+{
+	defer_close int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const struct addr addr = nobody(family, port);
 	int r;
 
 	if (fd < 0) {
 		*ret_call = "socket";
 		return -errno;
 	}
-	r = set_reply_options(fd, from->family, mark, ret_call);
+	r = set_reply_options(fd, family, mark, ret_call);
 	if (!r)
-		r = bind_to(fd, from, ret_call);
+		r = bind_to(fd, &addr, ret_call);
 	if (r)
 		return r;
-	datagram_set_queues(fd);
-	(void)datagram_set_gro(fd); /* one by one then */
+	(void)sock_set_send_buffer(fd, REPLY_QUEUE);
+	(void)sock_set_receive_buffer(fd, 0); /* the least: nobody reads */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -13,11 +13,13 @@ int tproxy_listen(const struct addr *addr, int *ret_fd, const char **ret_call);
  * have one each, and the kernel gives all datagrams of one sender to the same, as long as these come in by one
  * interface. With UDP_GRO if there is any. */
 int tproxy_listen_udp(const struct addr *addr, int *ret_fd, const char **ret_call);
-/* A UDP socket, non-blocking, that speaks as @from, whoever has that address (IP_TRANSPARENT), to anybody. TPROXY
- * goes on handing what is sent to @from to the listener; what the host takes for its own comes here, with UDP_GRO
- * if there is any. CAP_NET_ADMIN. @mark: SO_MARK, 0: none.
+/* A UDP socket, non-blocking, that sends to anybody, from @port and from the source that each datagram names
+ * (net/datagram.h), whoever has that address (IP_TRANSPARENT). It is bound to an address of documents (192.0.2.1,
+ * RFC 5737), of discarding (100::1, RFC 6666), so nothing is sent to it, and it takes nothing from services of this
+ * host nor from the listener. CAP_NET_ADMIN. @mark: SO_MARK, 0: none.
  *
  * Its datagrams have no DF and are fragmented where they must be: path MTU discovery cannot work, for a router
- * that finds one too long tells @from, not us. -EADDRINUSE: a service of this host has the port, there or on all
+ * that finds one too long tells their source, not us. -EADDRINUSE: a service of this host has the port on all
  * addresses, without SO_REUSEADDR. */
-int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, const char **ret_call);
+int tproxy_reply_socket(sa_family_t family, uint16_t port, uint32_t mark, int *ret_fd,
+			const char **ret_call);

@@ -1,5 +1,5 @@
-/* udp_raw - datagrams that leave from an address and port without a UDP socket there: one would take what is
- * sent to a service of this host, or is refused (EADDRINUSE) where the service keeps the port to itself.
+/* udp_raw - datagrams that leave from an address and port without a UDP socket that has the port: one is refused
+ * (EADDRINUSE) where a service of this host keeps it to itself.
  *
  * A raw socket (raw(7)): the UDP header is made here, IP header and fragments by the kernel, without DF as those
  * of tproxy_reply_socket(). It receives nothing, and is told of no ICMP, but for

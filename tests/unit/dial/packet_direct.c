@@ -108,14 +108,16 @@ struct two {
 	struct addr to, other_to;
 };
 
-/* 80 datagrams, more than one call takes: one in four to the other server. */
+/* 80 datagrams, more than one call takes: one in four to the other server. They have the source that they were
+ * received from. */
 static struct datagram_sent send_to_both(const struct udp *u, const struct two *two)
 {
 	struct datagram list[80];
 	struct datagram_sent sent;
 
 	for (int i = 0; i < 80; i++)
-		list[i] = (struct datagram){ .data = (const uint8_t *)"x",
+		list[i] = (struct datagram){ .source = two->other_to,
+					     .data = (const uint8_t *)"x",
 					     .len = i % 2,
 					     .head = (const uint8_t *)"h",
 					     .head_len = 1,

@@ -207,6 +207,46 @@ static void test_dual_stack(void **state)
 	close(from);
 }
 
+/* From one address of ours or another, connected or not; somebody else's takes IP_TRANSPARENT. */
+static void test_source(void **state)
+{
+	static const char *const texts[2][3] = { { "127.0.0.1", "127.0.0.2", "203.0.113.7" },
+						 { "::1", "fd00::2", "2001:db8::7" } };
+
+	assert_int_equal(system("ip addr add fd00::2/128 dev lo nodad"), 0);
+	for (int i = 0; i < 4; i++) {
+		const char *const *text = texts[i / 2];
+		struct addr any = address(text[0], 0), from;
+		int to = udp_socket(&any), fd;
+		struct addr there = local_addr(to);
+		struct datagram one = { .data = bytes, .len = 10 };
+		struct datagram_sent sent;
+
+		any = address(i / 2 ? "::" : "0.0.0.0", 0);
+		fd = udp_socket(&any);
+		if (i % 2)
+			connect_to(fd, &there);
+		else
+			one.destination = there;
+		for (int n = 0; n < 4; n++) {
+			one.source = n == 3 ? (struct addr){ .family = AF_UNSPEC }
+					    : address(text[n], 4711);
+			sent = send_all(fd, &one, 1);
+			if (n == 2) {
+				assert_int_equal(sent.failed, 1);
+				assert_int_equal(sent.err, i / 2 ? -EINVAL : -ENETUNREACH);
+				assert_int_equal(sent.icmp, 0);
+				continue;
+			}
+			assert_sent(&sent, 1);
+			from = address(text[n % 3], local_addr(fd).port);
+			assert_addr(&receive_one(batch, to)->source, &from);
+		}
+		close(fd);
+		close(to);
+	}
+}
+
 /* ICMP on a connected socket: receive tells it, before what waits; then it is over. */
 static void test_icmp_at_receive(void **state)
 {
@@ -323,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_one_is_refused),
 		cmocka_unit_test(test_dual_stack),
+		cmocka_unit_test(test_source),
 		cmocka_unit_test(test_icmp_at_receive),
 		cmocka_unit_test(test_icmp_at_send),
 		cmocka_unit_test(test_refused_all_along),

@@ -5,7 +5,7 @@
 
 #define PORT    7000
 
-#define CLIENT4 "192.0.2.2"
+#define CLIENT4 "198.51.100.2"
 #define CLIENT6 "2001:db8:1::2"
 
 static int router_fd, client_fd; /* the namespaces */
@@ -41,7 +41,7 @@ static inline bool run_in_client(const char *line)
 static inline bool set_up_router(void)
 {
 	static const char *const lines[] = {
-		"ip addr add 192.0.2.1/24 dev lan",
+		"ip addr add 198.51.100.1/24 dev lan",
 		"ip addr add 2001:db8:1::1/64 dev lan nodad",
 		"ip link set lan up",
 		"ip rule add fwmark 1 lookup 100",
@@ -67,10 +67,10 @@ static inline bool intercept(void)
 static inline bool set_up_client(void)
 {
 	static const char *const lines[] = {
-		"ip addr add 192.0.2.2/24 dev eth",
+		"ip addr add 198.51.100.2/24 dev eth",
 		"ip addr add 2001:db8:1::2/64 dev eth nodad",
 		"ip link set eth up",
-		"ip route add default via 192.0.2.1",
+		"ip route add default via 198.51.100.1",
 		"ip -6 route add default via 2001:db8:1::1",
 		NULL,
 	};
@@ -114,7 +114,7 @@ static inline bool make_router(void)
 	router_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	snprintf(line, sizeof(line), "ip link add lan type veth peer name eth netns /proc/%d/fd/%d",
 		 (int)getpid(), client_fd);
-	return !system(line) && set_up_client() && set_up_router() && is_linked("192.0.2.1") &&
+	return !system(line) && set_up_client() && set_up_router() && is_linked("198.51.100.1") &&
 	       is_linked("2001:db8:1::1") && intercept();
 }
 

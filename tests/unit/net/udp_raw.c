@@ -322,7 +322,7 @@ int main(void)
 		(void)fprintf(stderr, "skipped: no namespaces, or no TPROXY of nftables\n");
 		return SKIP;
 	}
-	froms[0] = address("192.0.2.1", 5353);
+	froms[0] = address("198.51.100.1", 5353);
 	froms[1] = address("2001:db8:1::1", 5353);
 	froms[2] = address("203.0.113.7", 5353);
 	froms[3] = address("2001:db8:ffff::7", 5353);
