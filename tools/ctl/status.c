@@ -41,7 +41,7 @@ static void show_relay(const json_t *relay)
 
 void show_status(const json_t *data)
 {
-	const json_t *flows = json_object_get(data, "flows"),
+	const json_t *flows = json_object_get(data, "flows"), *udp = json_object_get(data, "udp"),
 		     *memory = json_object_get(data, "memory");
 	char used[SHOW_MAX], limit[SHOW_MAX], uptime[SHOW_MAX];
 
@@ -53,6 +53,8 @@ void show_status(const json_t *data)
 	printf("flows      %" PRIu64 " of at most %" PRIu64 ", %" PRIu64 " accepted\n",
 	       show_number(flows, "active"), show_number(flows, "max"),
 	       show_number(flows, "accepted"));
+	printf("udp        %" PRIu64 " of at most %" PRIu64 " sessions, %" PRIu64 " begun\n",
+	       show_number(udp, "active"), show_number(udp, "max"), show_number(udp, "sessions"));
 	show_relay(json_object_get(data, "relay"));
 	printf("memory     %s of at most %s\n", show_bytes(show_number(memory, "used"), used),
 	       show_bytes(show_number(memory, "limit"), limit));

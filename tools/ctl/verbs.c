@@ -22,6 +22,14 @@ static const struct verb verbs[] = {
 	  .help = "a line for each flow that begins or ends, until interrupted",
 	  .streams = true,
 	  .show = show_event },
+	{ .name = "udp list",
+	  .help = "the UDP sessions that live; filters below",
+	  .options = { "source", "destination", "outbound" },
+	  .show = show_udp },
+	{ .name = "udp kill",
+	  .help = "end a UDP session",
+	  .operands = { { "ID", "flow", true } },
+	  .show = show_udp_killed },
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .show = show_interfaces },
@@ -99,13 +107,14 @@ static size_t match(const char *name, char **words)
 
 static void say_unknown(char **words)
 {
-	const char *names[ARRAY_SIZE(verbs) + 2], *near;
+	const char *names[ARRAY_SIZE(verbs) + 3], *near;
 	char typed[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		names[i] = verbs[i].name;
 	names[ARRAY_SIZE(verbs)] = "flows";
 	names[ARRAY_SIZE(verbs) + 1] = "outbounds";
+	names[ARRAY_SIZE(verbs) + 2] = "udp";
 	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
 		 words[1] ? words[1] : "");
 	near = names_near(names, ARRAY_SIZE(names), typed);

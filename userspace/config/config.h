@@ -60,6 +60,7 @@ struct config_inbound {
 	char *tag;
 	struct addr listen; /* address and port; "::" listens on both families */
 	unsigned network;   /* CONFIG_NETWORK_* */
+	uint32_t udp_timeout_ms;
 };
 
 #define WIREGUARD_KEY_BYTES 32
@@ -192,7 +193,10 @@ struct config_relay {
 };
 
 struct config_limits {
-	uint32_t max_flows; /* 0: from the limit on open files */
+	uint32_t max_flows;                   /* 0: from the limit on open files */
+	uint32_t max_udp_sessions;            /* as max_flows */
+	uint32_t max_udp_sessions_per_source; /* 0: no limit of their own */
+	uint32_t udp_replies; /* sockets; not in the file, from the limit on open files */
 	uint32_t drain_timeout_ms;
 };
 

@@ -33,8 +33,12 @@ static const struct schema_key keys[] = {
 	{ INBOUND, "listen_port", KEY_INTEGER, FIELD(config_inbound, listen.port),
 	  RANGE("1", "65535"), .required = true, .help = "port that the TPROXY rules name" },
 	{ INBOUND, "network", KEY_ENUM_LIST, FIELD(config_inbound, network), WORDS(network_names),
-	  .not_yet = CONFIG_NETWORK_UDP, .initial = "tcp",
-	  .help = "what to accept, one or a list" },
+	  .initial = "tcp,udp", .help = "what to accept, one or a list" },
+	{ INBOUND, "udp_timeout", KEY_DURATION, FIELD(config_inbound, udp_timeout_ms),
+	  RANGE("1s", "24h"), .initial = "5m", .reload = true,
+	  .help = "quiet time that ends a UDP session, unless a rule, its protocol (dns, ntp, "
+		  "stun: "
+		  "10s, quic, dtls: 30s) or its port says something else" },
 
 	{ ROUTE, "final", KEY_STRING, FIELD(draft, route_final),
 	  .initial_help = "the first outbound", .check = form_tag, .reload = true,
@@ -119,6 +123,13 @@ static const struct schema_key keys[] = {
 	{ LIMITS, "max_flows", KEY_INTEGER, FIELD(config_limits, max_flows), RANGE("0", "1000000"),
 	  .initial = "0", .reload = true,
 	  .help = "connections at a time; 0: by the limit on open files" },
+	{ LIMITS, "max_udp_sessions", KEY_INTEGER, FIELD(config_limits, max_udp_sessions),
+	  RANGE("0", "1000000"), .initial = "0", .reload = true,
+	  .help = "UDP sessions at a time; 0: 65536, or what the limit on open files allows" },
+	{ LIMITS, "max_udp_sessions_per_source", KEY_INTEGER,
+	  FIELD(config_limits, max_udp_sessions_per_source), RANGE("0", "1000000"),
+	  .initial = "4096", .reload = true,
+	  .help = "of one client address (IPv6: /64), in each worker; 0: no limit" },
 	{ LIMITS, "drain_timeout", KEY_DURATION, FIELD(config_limits, drain_timeout_ms),
 	  RANGE("0s", "1h"), .initial = "5s", .reload = true,
 	  .help = "how long a stop waits for connections to end" },

@@ -8,6 +8,7 @@ static void ask_free(struct ask *ask)
 		for (size_t j = 0; j < ask->parts[i].flow_count; j++)
 			flow_info_deinit(&ask->parts[i].flows[j]);
 		free(ask->parts[i].flows);
+		free(ask->parts[i].sessions);
 	}
 	free(ask);
 }
@@ -93,9 +94,39 @@ void ask_flows(struct ask_part *part)
 		part->result = -ENOMEM;
 }
 
+void ask_udp(struct ask_part *part)
+{
+	size_t count = part->worker->udp.pool.used;
+
+	part->sessions = calloc(count ? count : 1, sizeof(*part->sessions));
+	if (part->sessions)
+		part->session_count = udp_describe(part->worker, part->sessions, count);
+	else
+		part->result = -ENOMEM;
+}
+
 void ask_kill(struct ask_part *part)
 {
 	part->result = worker_kill(part->worker, part->ask->arg.flow);
+}
+
+static void add_udp(struct udp_stats *sum, const struct udp_stats *s)
+{
+	sum->sessions += s->sessions;
+	sum->active += s->active;
+	for (int end = 0; end < END_COUNT; end++)
+		sum->ended[end] += s->ended[end];
+	for (int side = 0; side < SIDES; side++) {
+		sum->datagrams[side] += s->datagrams[side];
+		sum->bytes[side] += s->bytes[side];
+	}
+	for (int why = 0; why < UDP_DROP_COUNT; why++)
+		sum->dropped[why] += s->dropped[why];
+	sum->unreachables += s->unreachables;
+	sum->replies.opened += s->replies.opened;
+	sum->replies.evicted += s->replies.evicted;
+	sum->replies.failed += s->replies.failed;
+	sum->replies.open += s->replies.open;
 }
 
 void ask_sum(const struct ask *ask, struct worker_stats *ret)
@@ -121,5 +152,6 @@ void ask_sum(const struct ask *ask, struct worker_stats *ret)
 			ret->refused[why] += s->refused[why];
 		ret->memory_used += s->memory_used;
 		ret->memory_limit += s->memory_limit;
+		add_udp(&ret->udp, &s->udp);
 	}
 }

@@ -18,6 +18,8 @@ struct ask_part {
 	struct worker_stats stats;
 	struct flow_info *flows;
 	size_t flow_count;
+	struct udp_info *sessions;
+	size_t session_count;
 };
 
 union ask_arg {
@@ -48,9 +50,10 @@ int ask_start(struct ask **ret, const struct ctl_context *context, ask_work_fn *
 void ask_tell(struct ask *ask, ask_done_fn *done, void *owner);
 void ask_cancel(struct ask *ask); /* no callback follows; NULL is fine */
 
-/* Work: fills in stats; flows; what worker_kill() of arg.flow said. A failure is in result. */
+/* Work: fills in stats; flows; UDP sessions; what worker_kill() of arg.flow said. A failure is in result. */
 void ask_stats(struct ask_part *part);
 void ask_flows(struct ask_part *part);
+void ask_udp(struct ask_part *part);
 void ask_kill(struct ask_part *part);
 
 void ask_sum(const struct ask *ask, struct worker_stats *ret);

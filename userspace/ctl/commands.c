@@ -7,6 +7,7 @@
 #include "ctl/interfaces.h"
 #include "ctl/metrics.h"
 #include "ctl/outbounds.h"
+#include "ctl/udp.h"
 #include "ctl/watch.h"
 #include "seam/ctl.h"
 #include <inttypes.h>
@@ -57,12 +58,15 @@ static int run_status(struct call *call, struct out *out)
 
 	ask_sum(call->ask, &sum);
 	return put(call, out,
-		   json_pack("{s:s, s:i, s:I, s:i, s:{s:I, s:I, s:I}, s:o, s:{s:I, s:I}}",
+		   json_pack("{s:s, s:i, s:I, s:i, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, "
+			     "s:{s:I, s:I}}",
 			     "version", SEAM_VERSION, "pid", (int)getpid(), "uptime_ms",
 			     (json_int_t)(clock_ms() - context->started_ms), "workers",
 			     (int)context->worker_count, "flows", "active", (json_int_t)sum.active,
 			     "max", (json_int_t)context->config->max_flows, "accepted",
-			     (json_int_t)sum.accepted, "relay", describe_relay(context, &sum),
+			     (json_int_t)sum.accepted, "udp", "active", (json_int_t)sum.udp.active,
+			     "max", (json_int_t)context->config->max_udp_sessions, "sessions",
+			     (json_int_t)sum.udp.sessions, "relay", describe_relay(context, &sum),
 			     "memory", "used", (json_int_t)sum.memory_used, "limit",
 			     (json_int_t)sum.memory_limit));
 }
@@ -171,6 +175,21 @@ const struct command commands[] = {
 	  .watches = true,
 	  .work = watch_begin,
 	  .run = run_watch },
+	{ .name = "udp list",
+	  .help = "the UDP sessions that live, those of a worker by age",
+	  .arguments = { { "source", "only those of this client address", ARGUMENT_STRING, false },
+			 { "destination", "only those whose first datagram went to this address",
+			   ARGUMENT_STRING, false },
+			 { "outbound", "only those through the outbound of this tag",
+			   ARGUMENT_STRING, false } },
+	  .work = ask_udp,
+	  .run = udp_list },
+	{ .name = "udp kill",
+	  .help = "end a UDP session",
+	  .arguments = { { "flow", "its id, as listed", ARGUMENT_NUMBER, true } },
+	  .mutating = true,
+	  .work = ask_kill,
+	  .run = run_kill },
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .run = interfaces_list },

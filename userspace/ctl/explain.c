@@ -65,7 +65,8 @@ static json_t *sniff(struct explain *e)
 	e->override |= rule->sniff.override_destination;
 	if (e->sniffed)
 		return json_string("not done again");
-	if (destination_speaks_first(e->context->config, e->facts.destination.port))
+	if (e->meta.network == CONFIG_NETWORK_TCP &&
+	    destination_speaks_first(e->context->config, e->facts.destination.port))
 		return json_sprintf("not done: on port %u the server speaks first",
 				    (unsigned)e->facts.destination.port);
 	e->sniffed = true;

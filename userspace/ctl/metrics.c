@@ -68,6 +68,41 @@ static void put_bytes(const struct worker_stats *sum, struct out *out)
 	}
 }
 
+static void put_udp(const struct udp_stats *sum, struct out *out)
+{
+	static const char *const directions[SIDES] = { [CLIENT] = "up", [UPSTREAM] = "down" };
+
+	gauge(out, "seam_udp_sessions", "UDP sessions that live.", sum->active);
+	counter(out, "seam_udp_sessions_total", "UDP sessions that were begun.", sum->sessions);
+	family(out, "seam_udp_sessions_closed_total", "counter",
+	       "UDP sessions that ended, by the reason.");
+	counters_by_reason(out, "seam_udp_sessions_closed_total", flow_end_names, sum->ended,
+			   END_NONE + 1, END_COUNT);
+	family(out, "seam_udp_datagrams_total", "counter", "Datagrams that were received.");
+	for (int side = 0; side < SIDES; side++)
+		out_print(out, "seam_udp_datagrams_total{direction=\"%s\"} %" PRIu64 "\n",
+			  directions[side], sum->datagrams[side]);
+	family(out, "seam_udp_bytes_total", "counter", "What was in them.");
+	for (int side = 0; side < SIDES; side++)
+		out_print(out, "seam_udp_bytes_total{direction=\"%s\"} %" PRIu64 "\n",
+			  directions[side], sum->bytes[side]);
+	family(out, "seam_udp_dropped_total", "counter",
+	       "Datagrams that were lost, by the reason.");
+	counters_by_reason(out, "seam_udp_dropped_total", udp_drop_names, sum->dropped, 0,
+			   UDP_DROP_COUNT);
+	counter(out, "seam_udp_unreachables_total", "ICMP port unreachables sent to clients.",
+		sum->unreachables);
+	gauge(out, "seam_udp_reply_sockets", "Sockets that clients are answered by.",
+	      sum->replies.open);
+	counter(out, "seam_udp_reply_sockets_opened_total", "Reply sockets that were opened.",
+		sum->replies.opened);
+	counter(out, "seam_udp_reply_sockets_evicted_total",
+		"Reply sockets that were closed because there were too many.",
+		sum->replies.evicted);
+	counter(out, "seam_udp_reply_sockets_failed_total", "Reply sockets that were refused.",
+		sum->replies.failed);
+}
+
 static void put_sockmap(const struct ctl_context *context, const struct worker_stats *sum,
 			struct out *out)
 {
@@ -117,6 +152,7 @@ void metrics_put(const struct ctl_context *context, const struct worker_stats *s
 	put_flows(sum, out);
 	put_bytes(sum, out);
 	put_sockmap(context, sum, out);
+	put_udp(&sum->udp, out);
 	gauge(out, "seam_relay_memory_bytes", "What relays hold.", sum->memory_used);
 	gauge(out, "seam_relay_memory_limit_bytes", "What they may hold.", sum->memory_limit);
 	gauge(out, "seam_open_files", "Open file descriptors.", open_files());

@@ -329,6 +329,14 @@ static int start_loop(struct app *app)
 	return r;
 }
 
+static bool takes_udp(const struct config *config)
+{
+	for (size_t i = 0; i < config->inbound_count; i++)
+		if (config->inbounds[i].network & CONFIG_NETWORK_UDP)
+			return true;
+	return false;
+}
+
 static int start(struct app *app)
 {
 	struct config *config = app->config;
@@ -341,7 +349,7 @@ static int start(struct app *app)
 				  : cores > SEAM_WORKERS_MAX ? SEAM_WORKERS_MAX
 							     : (uint32_t)cores;
 	}
-	config->limits.max_flows = limits_flows(config->limits.max_flows);
+	limits_fit(&config->limits, takes_udp(config));
 	app->taint = kernel_taint(); /* before the self-test: what it brings up counts as well */
 	r = start_loop(app);
 	if (!r)
@@ -358,8 +366,8 @@ static int start(struct app *app)
 		return r;
 	if (app->fastpath)
 		on_taint_timer(&app->taint_timer);
-	log_info("daemon", "seamd %s: %u workers, %u flows", SEAM_VERSION, config->workers,
-		 config->limits.max_flows);
+	log_info("daemon", "seamd %s: %u workers, %u flows, %u UDP sessions", SEAM_VERSION,
+		 config->workers, config->limits.max_flows, config->limits.max_udp_sessions);
 	return 0;
 }
 

@@ -4,27 +4,52 @@
 
 #define RESERVED_FILES 64ULL  /* maps, listeners, control clients */
 #define FLOWS_MOST     65536U /* unless the configuration asks for more */
+#define SESSIONS_MOST  65536U
+#define REPLIES_MOST \
+	4096U /* addresses that answer UDP clients at a time without a socket made anew */
 
-uint32_t limits_flows(uint32_t wanted)
+static uint32_t least(uint64_t a, uint64_t b)
+{
+	return (uint32_t)(a < b ? a : b);
+}
+
+static uint64_t open_files(void)
 {
 	struct rlimit limit;
-	uint64_t files, fit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return wanted ? wanted : FLOWS_MOST;
+		return 1024; /* what there is at least */
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	files = limit.rlim_cur > 2 * RESERVED_FILES ? limit.rlim_cur - RESERVED_FILES
-						    : limit.rlim_cur / 2;
-	fit = files * 2 / 5; /* two sockets a flow, and a fifth for pipes and for dials */
+	return limit.rlim_cur > 2 * RESERVED_FILES ? limit.rlim_cur - RESERVED_FILES
+						   : limit.rlim_cur / 2;
+}
+
+static uint32_t fit(const char *name, uint32_t wanted, uint32_t most, uint64_t room)
+{
 	if (!wanted)
-		return fit < FLOWS_MOST ? (uint32_t)fit : FLOWS_MOST;
-	if (wanted > fit) {
+		return least(room, most);
+	if (wanted > room)
 		log_warn("daemon",
-			 "limits.max_flows %u does not fit into %llu open files: %llu it is; raise "
-			 "LimitNOFILE",
-			 wanted, (unsigned long long)limit.rlim_cur, (unsigned long long)fit);
-		return (uint32_t)fit;
-	}
-	return wanted;
+			 "limits.%s %u does not fit into the limit on open files: %llu it is; "
+			 "raise LimitNOFILE",
+			 name, wanted, (unsigned long long)room);
+	return least(wanted, room);
+}
+
+void limits_fit(struct config_limits *limits, bool udp)
+{
+	uint64_t files = open_files(), left = files;
+
+	limits->udp_replies = udp ? least(files / 16, REPLIES_MOST) : 0;
+	left -= limits->udp_replies;
+	if (udp) /* a socket each, and unless more is asked for, as many as there are flows */
+		limits->max_udp_sessions = fit(
+			"max_udp_sessions", limits->max_udp_sessions, SESSIONS_MOST,
+			limits->max_udp_sessions ? left * 3 / 4 : left * 2 / 7);
+	else
+		limits->max_udp_sessions = 0;
+	left -= limits->max_udp_sessions;
+	/* two sockets a flow, and a fifth for pipes and for dials */
+	limits->max_flows = fit("max_flows", limits->max_flows, FLOWS_MOST, left * 2 / 5);
 }

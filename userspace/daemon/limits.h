@@ -1,7 +1,7 @@
-/* limits - how many flows the process can hold. */
+/* limits - how many connections and sessions the limit on open files allows. */
 #pragma once
-#include <stdint.h>
+#include "config/config.h"
 
-/* Raises the soft limit on open files to the hard one and returns how many flows fit, at most @wanted
- * (0: as many as fit). */
-uint32_t limits_flows(uint32_t wanted);
+/* Raises the soft limit on open files to the hard one and fills in @limits what the configuration leaves open
+ * (0); what it asks for and does not fit is made less, with a warning. @udp: some inbound takes it. */
+void limits_fit(struct config_limits *limits, bool udp);

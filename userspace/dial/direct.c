@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include "base/cleanup.h"
+#include "dial/direct_udp.h"
+#include "dial/packet_direct.h"
 #include "kern/interfaces.h"
 #include "kern/route.h"
 #include "net/netns.h"
@@ -33,22 +35,6 @@ static int refused(int r, const char *call, const char **ret_call)
 	return r;
 }
 
-static int set_udp(const struct direct_options *options, sa_family_t family, int fd,
-		   const char **ret_call)
-{
-	int r = 0;
-
-	if (options->reuse_addr)
-		r = refused(sock_set_reuse(fd), "setsockopt(SO_REUSEADDR) of reuse_addr", ret_call);
-	if (!r && options->reuse_addr)
-		r = refused(sock_set_reuse_port(fd), "setsockopt(SO_REUSEPORT) of reuse_addr",
-			    ret_call);
-	if (!r && !options->udp_fragment)
-		r = refused(sock_set_dont_fragment(fd, family),
-			    "setsockopt(IP_MTU_DISCOVER) of udp_fragment", ret_call);
-	return r;
-}
-
 /* How every socket of an outbound begins: what decides its route, and its mark before its first packet. */
 static int open_socket(const struct direct_options *options, sa_family_t family, int type,
 		       const struct leave_by *by, const char **ret_call)
@@ -70,8 +56,9 @@ static int open_socket(const struct direct_options *options, sa_family_t family,
 	if (!r && options->routing_mark)
 		r = refused(sock_set_mark(fd, options->routing_mark),
 			    "setsockopt(SO_MARK) of routing_mark", ret_call);
-	if (!r && type == SOCK_DGRAM)
-		r = set_udp(options, family, fd, ret_call);
+	if (!r && type == SOCK_DGRAM && !options->udp_fragment)
+		r = refused(sock_set_dont_fragment(fd, family),
+			    "setsockopt(IP_MTU_DISCOVER) of udp_fragment", ret_call);
 	return r ? r : TAKE_FD(fd);
 }
 
@@ -101,7 +88,14 @@ int direct_open(const struct direct_options *options, sa_family_t family, int ty
 	defer_close int fd = open_socket(options, family, kind, &by, ret_call);
 	int r = fd < 0 ? fd : bind_to_address(options, family, fd, no_port, ret_call);
 
+	if (!r && kind == SOCK_DGRAM && options->reuse_addr)
+		r = direct_udp_share_port(fd, ret_call);
 	return r ? r : TAKE_FD(fd);
+}
+
+static int type_of(const struct dial *dial)
+{
+	return dial->request.type == SOCK_DGRAM ? SOCK_DGRAM : SOCK_STREAM;
 }
 
 static const struct direct_dialer *dialer_of(const struct dial *dial)
@@ -204,9 +198,23 @@ static int bind_to_client(struct dial *dial, int fd, bool with_port)
 	if (!with_port)
 		source.port = 0;
 	if (!r)
-		r = refused(sock_bind_address(fd, &source, !with_port),
-			    "bind to the client's address", &dial->call);
+		r = refused(
+			sock_bind_address(fd, &source, !with_port && type_of(dial) == SOCK_STREAM),
+			"bind to the client's address", &dial->call);
 	return r;
+}
+
+static int bind_source(struct direct_dial *d)
+{
+	struct dial *dial = &d->base;
+	const struct direct_options *options = &dialer_of(dial)->options;
+
+	if (options->transparent_source != SOURCE_OFF && dial->request.source.family != AF_UNSPEC)
+		return bind_to_client(dial, d->fd,
+				      options->transparent_source == SOURCE_ADDRESS_PORT);
+	return bind_to_address(options, dial->request.target.addr.family, d->fd,
+			       type_of(dial) == SOCK_STREAM && options->bind_address_no_port,
+			       &dial->call);
 }
 
 static int set_tcp(struct dial *dial, const struct direct_options *options, int fd)
@@ -226,33 +234,59 @@ static int set_tcp(struct dial *dial, const struct direct_options *options, int 
 	return r;
 }
 
-static void on_connected(struct loop_io *io);
-
-/* Into the loop after connect(): before, epoll reports a socket as hung up. */
-static int connect_now(struct direct_dial *d)
+static int connect_stream(struct direct_dial *d)
 {
 	struct dial *dial = &d->base;
 	const struct direct_options *options = &dialer_of(dial)->options;
-	const struct addr *to = &dial->request.target.addr;
 	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(to, &sa);
-	int r;
+	socklen_t len = addr_to_sockaddr(&dial->request.target.addr, &sa);
+	int r = set_tcp(dial, options, d->fd);
 
-	if (options->transparent_source != SOURCE_OFF && dial->request.source.family != AF_UNSPEC)
-		r = bind_to_client(dial, d->fd, options->transparent_source == SOURCE_ADDRESS_PORT);
-	else
-		r = bind_to_address(options, to->family, d->fd, options->bind_address_no_port,
-				    &dial->call);
-	if (!r)
-		r = set_tcp(dial, options, d->fd);
 	if (r)
 		return r;
 	if (!connect(d->fd, (struct sockaddr *)&sa, len))
 		d->owes_write = options->tcp_fast_open; /* with EINPROGRESS no cookie was known */
 	else if (errno != EINPROGRESS)
 		return refused(-errno, "connect", &dial->call);
-	r = refused(loop_io_init(&d->io, dial->request.env->loop, d->fd, on_connected), "epoll_ctl",
-		    &dial->call);
+	return 0;
+}
+
+/* What goes to loopback is bound to no interface, and must not go elsewhere then: it has one peer. */
+static bool has_one_peer(const struct dial *dial)
+{
+	return dial->request.one_peer || is_loopback(&dial->request.target.addr);
+}
+
+static int aim_datagrams(struct direct_dial *d)
+{
+	struct dial *dial = &d->base;
+	const struct direct_options *options = &dialer_of(dial)->options;
+	const struct addr *to = &dial->request.target.addr;
+	int r;
+
+	if (has_one_peer(dial))
+		r = direct_udp_connect(d->fd, to);
+	else
+		r = direct_udp_route(d->fd, options->netns, to);
+	if (r)
+		return refused(r, "connect", &dial->call);
+	return options->reuse_addr ? direct_udp_share_port(d->fd, &dial->call) : 0;
+}
+
+static void on_connected(struct loop_io *io);
+
+/* Into the loop after connect(): before, epoll reports a stream as hung up. A datagram socket is there to be
+ * written to at once, and is told of in the next turn. */
+static int connect_now(struct direct_dial *d)
+{
+	struct dial *dial = &d->base;
+	int r = bind_source(d);
+
+	if (!r)
+		r = type_of(dial) == SOCK_DGRAM ? aim_datagrams(d) : connect_stream(d);
+	if (!r)
+		r = refused(loop_io_init(&d->io, dial->request.env->loop, d->fd, on_connected),
+			    "epoll_ctl", &dial->call);
 	if (r)
 		return r;
 	d->fd = -1;
@@ -276,21 +310,29 @@ static void drop(struct direct_dial *d, bool reset)
 static void finish(struct direct_dial *d, int err)
 {
 	struct dial *dial = &d->base;
-	const struct dial_result result = { .err = err,
-					    .call = err ? dial->call : NULL,
-					    .io = err ? NULL : &d->io,
-					    .owes_write = !err && d->owes_write };
+	bool udp = type_of(dial) == SOCK_DGRAM;
+	struct dial_result result = { 0 };
 
 	timer_stop(&d->timeout, &dial->request.env->loop->timers);
+	if (!err && udp)
+		err = refused(packet_direct_new(&result.packet, &d->io, &dial->request.target.addr,
+						has_one_peer(dial)),
+			      "epoll_ctl", &dial->call);
 	record_end(d, err);
+	result.err = err;
+	result.call = err ? dial->call : NULL;
+	result.io = err || udp ? NULL : &d->io;
+	result.owes_write = !err && d->owes_write;
 	dial_finish(dial, &result);
 }
 
+/* An error of a datagram socket is the way's, which tells of it when it is read. */
 static void on_connected(struct loop_io *io)
 {
 	struct direct_dial *d = container_of(io, struct direct_dial, io);
+	bool failed = type_of(&d->base) == SOCK_STREAM && io->have & (EPOLLERR | EPOLLHUP);
 
-	finish(d, io->have & (EPOLLERR | EPOLLHUP) ? sock_error(io->fd) : 0);
+	finish(d, failed ? sock_error(io->fd) : 0);
 }
 
 static void on_protected(struct protect *protect, int err)
@@ -311,7 +353,7 @@ static int begin(struct direct_dial *d, const struct leave_by *by)
 {
 	struct dial *dial = &d->base;
 	const struct direct_options *options = &dialer_of(dial)->options;
-	int fd = open_socket(options, dial->request.target.addr.family, SOCK_STREAM, by,
+	int fd = open_socket(options, dial->request.target.addr.family, type_of(dial), by,
 			     &dial->call);
 
 	if (fd < 0)

@@ -1,4 +1,5 @@
-/* direct - one connect() to an address, with the socket options of its outbound. */
+/* direct - one connect() to an address, with the socket options of its outbound; or, for datagrams, a way
+ * (packet_direct.h), if there is a route to the address. */
 #pragma once
 #include <net/if.h>
 #include "dial/dial.h"

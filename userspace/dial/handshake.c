@@ -10,6 +10,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "dial/owed.h"
+#include "dial/packet.h"
 #include "net/sock.h"
 
 struct handshake_dial {
@@ -283,6 +284,11 @@ static int handshake_start(struct dial *dial)
 	int r;
 
 	d->io = (struct loop_io)LOOP_IO_NULL;
+	if (request.type == SOCK_DGRAM) {
+		r = packet_supported(self->ops, &dial->call);
+		if (r)
+			return r;
+	}
 	if (self->proxy.domain || self->proxy.addr.family != AF_UNSPEC)
 		request.target = self->proxy;
 	request.done = on_below;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include "kern/interfaces.h"
 #include "kern/route.h"
 
@@ -79,9 +80,19 @@ static void begin_one(struct interfaces_dial *d)
 		d->running++;
 }
 
-/* The fallbacks wait for their time only while every primary may still make it. */
+static bool is_udp(const struct interfaces_dial *d)
+{
+	return d->base.request.type == SOCK_DGRAM;
+}
+
+/* The fallbacks wait for their time only while every primary may still make it. Datagrams are answered by
+ * nobody here: the first that has a route is the one, and nothing runs beside it. */
 static void begin_due(struct interfaces_dial *d)
 {
+	while (is_udp(d) && !d->running && d->begun < d->plan.count)
+		begin_one(d);
+	if (is_udp(d))
+		return;
 	while (d->begun < d->plan.primaries)
 		begin_one(d);
 	if (!d->together && !d->failed && d->plan.primaries)
@@ -113,7 +124,8 @@ static void on_done(void *owner, const struct dial_result *result)
 	attempt->child = NULL;
 	d->running--;
 	if (!result->err) {
-		learn(d, attempt);
+		if (!is_udp(d)) /* else it has proved nothing */
+			learn(d, attempt);
 		cancel_attempts(d, true);
 		dial_finish(&d->base, result);
 		return;
@@ -190,7 +202,7 @@ static int interfaces_start(struct dial *dial)
 	begin_due(d);
 	if (!d->running)
 		return d->err;
-	if (d->begun < d->plan.count)
+	if (d->begun < d->plan.count && !is_udp(d))
 		timer_start(&d->delay, &dial->request.env->loop->timers,
 			    dial->request.fallback_delay_ms ? *dial->request.fallback_delay_ms
 							    : dialer_of(dial)->fallback_delay_ms);

@@ -1,7 +1,8 @@
 /* interfaces - network strategy: the same address by several uplinks, the first that answers wins.
  *
  * The target is an address. Every attempt is bound to its interface, also where the routes would have led
- * there, but for loopback; see strategy.h for which ones are tried. */
+ * there, but for loopback; see strategy.h for which ones are tried. Datagrams have no answer to wait for: one
+ * after the other, in the order of the plan, until there is a route. */
 #pragma once
 #include <stdatomic.h>
 #include "dial/dial.h"

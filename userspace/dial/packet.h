@@ -26,6 +26,7 @@ struct packet_way {
 	packet_ready_fn *ready; /* set by packet_listen() */
 	void *owner;
 	struct addr peer; /* address of the dial's target; AF_UNSPEC: only a proxy knows it */
+	int fd;           /* of the socket that carries it, borrowed; -1: a proxy's connection */
 	bool bound;       /* carries datagrams to and from that target only */
 	const char *call; /* what failed when receive() says -errno; static */
 };
@@ -48,3 +49,7 @@ static inline int packet_receive(struct packet_way *way, struct datagram_batch *
 	return way->ops->receive(way, batch, ret);
 }
 void packet_close(struct packet_way *way); /* NULL is fine */
+
+struct handshake_ops;
+/* Whether a proxy that is spoken to by @ops carries datagrams: 0; or -EPROTONOSUPPORT, with *@ret_call. */
+int packet_supported(const struct handshake_ops *ops, const char **ret_call);

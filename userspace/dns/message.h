@@ -56,6 +56,8 @@ int dns_query_read(const uint8_t *message, size_t size, struct dns_query *ret);
 size_t dns_query_write(const struct dns_query *query, uint16_t id, uint8_t *ret);
 /* An answer without records; @ret has DNS_QUERY_MAX bytes. */
 size_t dns_query_refuse(const struct dns_query *query, enum dns_rcode rcode, uint8_t *ret);
+/* An answer without records that says that there is more by TCP (TC); as above. */
+size_t dns_query_truncate(const struct dns_query *query, uint8_t *ret);
 /* Whether @message is a well-formed answer to @query. Its OPT record and whatever is behind that are cut off,
  * *@ret_size is what is left. -EBADMSG. */
 int dns_answer_check(const struct dns_query *query, uint8_t *message, size_t size,

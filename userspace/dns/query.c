@@ -158,6 +158,14 @@ size_t dns_query_refuse(const struct dns_query *query, enum dns_rcode rcode, uin
 	return size + put_opt(ret + size, query, rcode >> 4);
 }
 
+size_t dns_query_truncate(const struct dns_query *query, uint8_t *ret)
+{
+	size_t size = dns_query_refuse(query, DNS_RCODE_OK, ret);
+
+	wire_put16(ret + 2, wire_get16(ret + 2) | WIRE_TC);
+	return size;
+}
+
 size_t dns_answer_fit(const struct dns_query *query, uint8_t *message, size_t size)
 {
 	unsigned ours = WIRE_RD | WIRE_CD, count = wire_get16(message + 10);

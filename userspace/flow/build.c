@@ -13,8 +13,11 @@ static int build_inbounds(const struct config *config, struct flow_config *f)
 		return -ENOMEM;
 	f->inbound_count = config->inbound_count;
 	for (size_t i = 0; i < f->inbound_count; i++) {
-		f->inbounds[i] = (struct inbound){ .tag = strdup(config->inbounds[i].tag),
-						   .listen = config->inbounds[i].listen };
+		f->inbounds[i] =
+			(struct inbound){ .tag = strdup(config->inbounds[i].tag),
+					  .listen = config->inbounds[i].listen,
+					  .network = config->inbounds[i].network,
+					  .udp_timeout_ms = config->inbounds[i].udp_timeout_ms };
 		if (!f->inbounds[i].tag)
 			return -ENOMEM;
 	}
@@ -99,6 +102,9 @@ int flow_config_build(const struct config *config, struct flow_config **ret, cha
 	f->relay = config->relay;
 	f->workers = config->workers;
 	f->max_flows = config->limits.max_flows;
+	f->max_udp_sessions = config->limits.max_udp_sessions;
+	f->max_udp_sessions_per_source = config->limits.max_udp_sessions_per_source;
+	f->udp_replies = config->limits.udp_replies;
 	r = build_inbounds(config, f);
 	if (!r)
 		r = dialers_new(&f->dialers, config, reason);

@@ -6,6 +6,7 @@
 #include "base/names.h"
 #include "dial/eyeballs.h"
 #include "flow/destination.h"
+#include "flow/udp_held.h"
 #include "flow/worker.h"
 #include "kern/neighbour.h"
 #include "net/sock.h"
@@ -20,6 +21,8 @@ struct decide {
 	size_t from; /* the rule to go on with */
 	struct sniff sniff;
 	uint32_t sniffers;
+	struct sniff_datagrams *datagrams; /* what QUIC has told so far; owned */
+	size_t looked_at;                  /* of the datagrams that are held */
 	bool sniffing, sniffed, time_is_up, override;
 	const char *why; /* what DNS said instead of addresses */
 	struct question {
@@ -40,10 +43,12 @@ static void learn_incoming(struct decide *d)
 	const struct route_needs needs = d->request.worker->config->needs;
 	const struct netif_list *interfaces = d->request.worker->dial_env.interfaces;
 	const struct netif *netif;
-	int fd = d->request.client->fd, index = 0;
+	const struct stream *client = d->request.client;
+	int index = d->request.interface;
 
-	if (needs.interface || needs.dscp || needs.source_mac)
-		sock_incoming(fd, d->request.source.family, &index, &d->meta.dscp);
+	d->meta.dscp = d->request.dscp;
+	if (client && (needs.interface || needs.dscp || needs.source_mac))
+		sock_incoming(client->fd, d->request.source.family, &index, &d->meta.dscp);
 	netif = index ? netif_by_index(interfaces, index) : NULL;
 	if (netif) {
 		memcpy(d->interface, netif->name, sizeof(d->interface));
@@ -52,8 +57,8 @@ static void learn_incoming(struct decide *d)
 	if (needs.source_mac && index &&
 	    !neighbour_mac(&d->request.worker->routes, index, &d->request.source, d->mac))
 		d->meta.source_mac = d->mac;
-	if (needs.mark)
-		d->meta.mark = sock_mark(fd);
+	if (needs.mark && client)
+		d->meta.mark = sock_mark(client->fd);
 }
 
 int decide_new(struct decide **ret, const struct decide_request *request)
@@ -65,7 +70,8 @@ int decide_new(struct decide **ret, const struct decide_request *request)
 		return -ENOMEM;
 	d->request = *request;
 	d->meta = (struct route_meta){ .inbound = (size_t)(request->inbound - config->inbounds),
-				       .network = CONFIG_NETWORK_TCP,
+				       .network = request->client ? CONFIG_NETWORK_TCP
+								  : CONFIG_NETWORK_UDP,
 				       .source = request->source,
 				       .destination = request->destination,
 				       .resolved = d->resolved };
@@ -83,6 +89,7 @@ void decide_free(struct decide *d)
 	if (!d)
 		return;
 	stop_resolving(d);
+	sniff_datagrams_free(d->datagrams);
 	free(d);
 }
 
@@ -93,7 +100,8 @@ static void begin_sniffing(struct decide *d)
 
 	d->override |= rule->sniff.override_destination;
 	if (d->sniffed ||
-	    destination_speaks_first(d->request.worker->config, d->request.destination.port))
+	    (d->request.client &&
+	     destination_speaks_first(d->request.worker->config, d->request.destination.port)))
 		return;
 	d->sniffing = true;
 	d->time_is_up = false;
@@ -111,8 +119,29 @@ static void end_sniffing(struct decide *d)
 		d->meta.domain = d->sniff.domain;
 }
 
+/* Each datagram once, those to the session's first destination. */
+static enum decide_result look_at_datagrams(struct decide *d)
+{
+	enum sniff_result result = SNIFF_MORE;
+	const struct held_datagram *held;
+
+	while (result == SNIFF_MORE &&
+	       (held = udp_held_get(d->request.held, d->looked_at)) != NULL) {
+		d->looked_at++;
+		if (addr_equal(&held->destination, &d->request.destination))
+			result = sniff_datagram(&d->datagrams, held->data, held->len, d->sniffers,
+						&d->sniff);
+	}
+	if (result == SNIFF_MORE && !d->time_is_up && !udp_held_is_full(d->request.held))
+		return DECIDE_WAIT;
+	if (result != SNIFF_YES)
+		d->sniff = (struct sniff){ 0 };
+	end_sniffing(d);
+	return DECIDE_DONE;
+}
+
 /* What is there is looked at again from its beginning whenever there is more: at most 16 KiB. */
-static enum decide_result look(struct decide *d)
+static enum decide_result look_at_stream(struct decide *d)
 {
 	struct stream *client = d->request.client;
 	uint8_t *data = d->request.worker->relay_env.scratch;
@@ -223,7 +252,8 @@ enum decide_result decide_run(struct decide *d)
 {
 	for (;;) {
 		if (d->sniffing) {
-			enum decide_result result = look(d);
+			enum decide_result result = d->request.client ? look_at_stream(d)
+								      : look_at_datagrams(d);
 
 			if (result != DECIDE_DONE)
 				return result;

@@ -1,7 +1,8 @@
-/* decide - what happens to a connection: its facts, the rules, and what rules ask for on the way.
+/* decide - what happens to a connection or a UDP session: its facts, the rules, and what rules ask for on the
+ * way.
  *
- * Sniffing looks at the client's first bytes where they are, in its socket. One lives from the beginning of
- * FLOW_ROUTE until the flow relays: dials use its names and addresses.
+ * Sniffing looks at the client's first bytes where they are: in its socket, or among the datagrams that are
+ * held for it. One lives until bytes can flow: dials use its names and addresses.
  */
 #pragma once
 #include "dial/dial.h"
@@ -13,6 +14,7 @@
 
 struct worker;
 struct inbound;
+struct udp_held;
 struct decide;
 typedef void decide_wake_fn(void *owner);
 
@@ -26,7 +28,10 @@ enum decide_result {
 struct decide_request {
 	struct worker *worker;
 	const struct inbound *inbound;
-	struct stream *client;
+	struct stream *client;       /* TCP; NULL: UDP */
+	const struct udp_held *held; /* UDP: more may come to be held before each decide_run() */
+	int interface;               /* UDP: index of that the first datagram came in by */
+	uint8_t dscp;                /* UDP: of the first datagram */
 	struct addr source, destination;
 	struct timer *timer; /* to be started for the time that sniffing may take */
 	decide_wake_fn *wake;

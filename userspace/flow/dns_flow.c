@@ -136,14 +136,15 @@ static struct slot *free_slot(struct dns_flow *f)
 	return slot;
 }
 
-static size_t server_for(const struct dns_flow *f, const struct dns_query *query)
+size_t dns_flow_server(const struct route_rules *rules, const struct route_meta *meta,
+		       const struct dns_query *query)
 {
-	struct route_meta meta = f->request.meta;
+	struct route_meta about = *meta;
 
-	meta.domain = query->name[0] ? query->name : NULL;
-	meta.resolved = NULL;
-	meta.resolved_count = 0;
-	return route_dns_server(f->request.rules, &meta);
+	about.domain = query->name[0] ? query->name : NULL;
+	about.resolved = NULL;
+	about.resolved_count = 0;
+	return route_dns_server(rules, &about);
 }
 
 /* There is a free slot. */
@@ -161,7 +162,8 @@ static int ask(struct dns_flow *f, const uint8_t *message, size_t size)
 	timer_start(&f->idle, &f->request.loop->timers, IDLE_MS);
 	slot->flow = f;
 	slot->forward.done = on_answer;
-	r = resolver_forward(f->request.resolver, &slot->forward, server_for(f, query), &answer);
+	r = resolver_forward(f->request.resolver, &slot->forward,
+			     dns_flow_server(f->request.rules, &f->request.meta, query), &answer);
 	if (r == 0) {
 		slot->pending = true;
 		f->pending++;

@@ -6,6 +6,7 @@
  * of answers that the client does not read at most 64 KiB besides those that were under way.
  */
 #pragma once
+#include "dns/message.h"
 #include "dns/resolver.h"
 #include "net/stream.h"
 #include "route/route.h"
@@ -29,4 +30,7 @@ int dns_flow_start(struct dns_flow **ret, const struct dns_flow_request *request
  * does not read its answers. */
 int dns_flow_run(struct dns_flow *flow);
 void dns_flow_free(struct dns_flow *flow); /* NULL is fine */
+/* Which server a question is for, by dns.rules and what else is known (@meta; its domain is not looked at). */
+size_t dns_flow_server(const struct route_rules *rules, const struct route_meta *meta,
+		       const struct dns_query *query);
 uint64_t dns_flow_questions(const struct dns_flow *flow);

@@ -40,7 +40,9 @@ enum flow_end {
 	END_INTERFACE_GONE, /* as did the interface it is bound to */
 	END_CLIENT_RESET,
 	END_UPSTREAM_RESET,
-	END_BACKLOG, /* the fast path could not hold what was received */
+	END_UNREACHABLE, /* UDP: the server's host says that nobody listens (ICMP) */
+	END_EVICTED,     /* UDP: others needed its room */
+	END_BACKLOG,     /* the fast path could not hold what was received */
 	END_NO_MEMORY,
 	END_IDLE,
 	END_HALF_CLOSED_IDLE,
@@ -54,6 +56,8 @@ enum log_level flow_end_level(enum flow_end end); /* how loud it is told */
 struct inbound {
 	char *tag;
 	struct addr listen;
+	unsigned network; /* CONFIG_NETWORK_* */
+	uint32_t udp_timeout_ms;
 };
 
 struct outbound {

@@ -24,8 +24,8 @@
 NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "close");
 NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
 	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
-	   "interface-gone", "client-reset", "upstream-reset", "backlog", "no-memory", "idle",
-	   "half-closed-idle", "killed", "shutdown");
+	   "interface-gone", "client-reset", "upstream-reset", "unreachable", "evicted", "backlog",
+	   "no-memory", "idle", "half-closed-idle", "killed", "shutdown");
 
 enum step { STEP_WAIT, STEP_NEXT };
 

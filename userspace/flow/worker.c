@@ -20,8 +20,11 @@ static int listen_all(struct worker *w, char *reason)
 	for (size_t i = 0; i < w->config->inbound_count; i++) {
 		const struct inbound *in = &w->config->inbounds[i];
 		const char *call;
-		int r = listener_init(&w->listeners[i], w, in, &call);
+		int r;
 
+		if (!(in->network & CONFIG_NETWORK_TCP))
+			continue;
+		r = listener_init(&w->listeners[w->listener_count], w, in, &call);
 		if (r) {
 			snprintf(reason, 256, "inbound %s: %s on %s: %s%s", in->tag, call,
 				 addr_format(&in->listen, where), strerror(-r),
@@ -78,7 +81,9 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 		snprintf(reason, 256, "worker %u: %s", index, strerror(-r));
 		return r;
 	}
-	return listen_all(w, reason);
+	w->netns_cookie = sock_netns_cookie(w->routes.fd);
+	r = listen_all(w, reason);
+	return r ? r : udp_init(w, reason);
 }
 
 static void *run(void *arg)
@@ -89,6 +94,7 @@ static void *run(void *arg)
 	if (r)
 		log_error("worker", "%u: epoll_wait: %s", w->index, strerror(-r));
 	worker_kill_all(w, END_SHUTDOWN);
+	udp_kill_all(w, END_SHUTDOWN);
 	return NULL;
 }
 
@@ -124,6 +130,7 @@ void worker_deinit(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	free(w->listeners);
+	udp_deinit(w);
 	relay_env_deinit(&w->relay_env);
 	post_box_deinit(&w->post); /* what still waits there may bring interfaces */
 	resolver_free(w->dial_env.resolver);
@@ -159,6 +166,7 @@ void worker_set_interfaces(struct worker *w, struct netif_list *interfaces)
 	w->dial_env.interfaces = interfaces;
 	list_for_each_safe (link, &w->flows)
 		tcp_flow_check_interfaces(container_of(link, struct tcp_flow, link), interfaces);
+	udp_check_interfaces(w, interfaces);
 }
 
 void worker_kill_all(struct worker *w, enum flow_end why)
@@ -177,7 +185,7 @@ int worker_kill(struct worker *w, uint64_t id)
 		tcp_flow_kill(f, END_KILLED);
 		return 0;
 	}
-	return -ENOENT;
+	return udp_kill(w, id);
 }
 
 void worker_stats(const struct worker *w, struct worker_stats *ret)
@@ -192,6 +200,7 @@ void worker_stats(const struct worker *w, struct worker_stats *ret)
 	memcpy(ret->refused, env->refused, sizeof(ret->refused));
 	ret->memory_used = env->memory.used;
 	ret->memory_limit = env->memory.limit;
+	udp_stats(w, &ret->udp);
 	list_for_each (link, &w->flows) {
 		const struct tcp_flow *f = container_of(link, struct tcp_flow, link);
 

@@ -6,6 +6,7 @@
 #include "dial/build.h"
 #include "flow/flow.h"
 #include "flow/listener.h"
+#include "flow/udp.h"
 #include "kern/interfaces.h"
 #include "kern/route.h"
 #include "route/route.h"
@@ -28,6 +29,8 @@ struct flow_config {
 	struct dns_reverse *reverse;  /* of all workers' resolvers; NULL: no reverse_mapping */
 	struct config_relay relay;
 	uint32_t workers, max_flows;
+	uint32_t max_udp_sessions, max_udp_sessions_per_source;
+	uint32_t udp_replies; /* sockets to answer UDP clients by */
 };
 
 /* @config outlives it. -errno with @reason (256 bytes). */
@@ -42,6 +45,7 @@ struct worker_stats {
 	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 	uint64_t memory_used, memory_limit;
+	struct udp_stats udp;
 };
 
 /* Told on the worker's thread of each flow that starts to relay and each that ends. It may take
@@ -64,6 +68,8 @@ struct worker {
 	uint32_t max_flows;
 	struct listener *listeners;
 	size_t listener_count;
+	struct udp udp;
+	uint64_t netns_cookie; /* of the network namespace that it runs in */
 	struct worker_stats stats;
 	bool draining;
 	void (*on_drained)(
@@ -87,7 +93,7 @@ void worker_drain(
  * worker_start(). */
 void worker_set_interfaces(struct worker *worker, struct netif_list *interfaces);
 void worker_kill_all(struct worker *worker, enum flow_end why);
-int worker_kill(struct worker *worker, uint64_t id); /* -ENOENT */
+int worker_kill(struct worker *worker, uint64_t id); /* a flow or a UDP session; -ENOENT */
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
 /* Up to @count of them, oldest first, each to be given back by flow_info_deinit(); returns how many. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ADDR_BYTES_MAX 22
+
 /* ::ffff:1.2.3.4 is 1.2.3.4 (RFC 4291 2.5.5.2). */
 static void unwrap(struct addr *addr)
 {
@@ -118,4 +120,30 @@ bool addr_is_multicast(const struct addr *addr)
 		return IN_MULTICAST(ntohl(addr->v4.s_addr)) ||
 		       addr->v4.s_addr == htonl(INADDR_BROADCAST);
 	return addr->family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&addr->v6);
+}
+
+/* What addr_equal() compares; an address of no family has no bytes. */
+static size_t put_addr(uint8_t *to, const struct addr *addr)
+{
+	uint8_t *at = to;
+
+	if (addr->family == AF_INET) {
+		at = mempcpy(at, &addr->v4, sizeof(addr->v4));
+	} else if (addr->family == AF_INET6) {
+		at = mempcpy(at, &addr->v6, sizeof(addr->v6));
+		at = mempcpy(at, &addr->scope, sizeof(addr->scope));
+	} else {
+		return 0;
+	}
+	at = mempcpy(at, &addr->port, sizeof(addr->port));
+	return (size_t)(at - to);
+}
+
+uint32_t addr_hash(const struct hash_key *key, const struct addr *a, const struct addr *b)
+{
+	uint8_t bytes[2 * ADDR_BYTES_MAX];
+	size_t size = put_addr(bytes, a);
+
+	size += put_addr(bytes + size, b);
+	return (uint32_t)hash_bytes(key, bytes, size);
 }

@@ -78,6 +78,13 @@ int sock_set_dont_fragment(int fd, sa_family_t family)
 	return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
 }
 
+int sock_set_may_fragment(int fd, sa_family_t family)
+{
+	if (family == AF_INET6)
+		return set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+	return set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+}
+
 int sock_set_nodelay(int fd)
 {
 	return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -125,6 +132,14 @@ int sock_set_send_buffer(int fd, uint32_t bytes)
 	int r = set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, half);
 
 	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_SNDBUF, half) : r;
+}
+
+int sock_set_receive_buffer(int fd, uint32_t bytes)
+{
+	int half = (int)(bytes / 2);
+	int r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, half);
+
+	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_RCVBUF, half) : r;
 }
 
 static uint32_t get_int(int fd, int level, int name)

@@ -27,6 +27,8 @@ int sock_set_reuse_port(int fd); /* SO_REUSEPORT: by sockets of this user that a
 int sock_set_fast_open_connect(int fd);
 /* Path MTU discovery always on: a datagram that is too long is refused (EMSGSIZE), never cut. */
 int sock_set_dont_fragment(int fd, sa_family_t family);
+/* Path MTU discovery off: no DF, what is too long is fragmented, here and (IPv4) by the routers. */
+int sock_set_may_fragment(int fd, sa_family_t family);
 bool sock_is_mptcp(int fd);
 /* Relayed small messages must not wait for an acknowledgement (Nagle). */
 int sock_set_nodelay(int fd);
@@ -45,6 +47,8 @@ int sock_set_silent_close(int fd);
 /* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
  * net.core.wmem_max. */
 int sock_set_send_buffer(int fd, uint32_t bytes);
+/* The same for what waits to be received. Without CAP_NET_ADMIN net.core.rmem_max is all it gets. */
+int sock_set_receive_buffer(int fd, uint32_t bytes);
 
 /* TCP_WINDOW_CLAMP: the peer may send no more than @bytes ahead, once it has used what it was offered. */
 int sock_set_window_clamp(int fd, uint32_t bytes);

@@ -39,6 +39,7 @@ struct bench {
 	const char *call;
 	struct loop_io won;
 	bool take; /* the socket */
+	int type;  /* of the dial */
 	struct dial *dial;
 	int start_result;
 };
@@ -104,6 +105,7 @@ static inline int fake_start(struct dial *dial)
 	assert_ptr_equal(dial->request.trace, &bench->trace);
 	assert_int_equal(dial->request.source.port, 4321);
 	assert_int_equal(dial->request.target.addr.port, 80);
+	assert_int_equal(dial->request.type, bench->type);
 	assert_true(bench->started_ms[interface] == NEVER);
 	bench->started_ms[interface] = bench->loop.now_ms - bench->began_ms;
 	bench->starts++;
@@ -153,6 +155,7 @@ static inline void on_done(void *owner, const struct dial_result *result)
 static inline void begin_from(const struct netif *interface)
 {
 	struct dial_request request = { .env = &bench->env,
+					.type = bench->type,
 					.interface = interface,
 					.trace = &bench->trace,
 					.source = { .family = AF_INET6, .port = 4321 },

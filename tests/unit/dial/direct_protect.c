@@ -141,12 +141,62 @@ static void test_protect_fails(void **state)
 	clean(&a);
 }
 
+/* Datagrams wait as well, and whether there is a route is asked as the service has left the socket. */
+static void test_protect_datagrams(void **state)
+{
+	static const uint32_t mark = MARK;
+
+	for (int i = 0; i < 6; i++) {
+		/* 0 and 1: a route for all; then one that is there by the mark alone, without it and with it */
+		const struct addr to = address(i < 2 ? "127.0.0.1" : "10.77.0.1", 53);
+		int service = open_service(), peer, fd, err = i == 2 || i == 3 ? -ENETUNREACH : 0;
+		struct addr local;
+		struct attempt a;
+
+		prepare(&a, &to);
+		a.request.type = SOCK_DGRAM;
+		a.request.one_peer = i & 1;
+		a.dialer.options.protect_path = service_path;
+		assert_int_equal(start(&a), 0);
+		peer = accept4(service, NULL, NULL, SOCK_CLOEXEC);
+		fd = handed(peer);
+		assert_int_equal(get_option(fd, SOL_SOCKET, SO_TYPE), SOCK_DGRAM);
+		assert_int_equal(sock_local_addr(fd, &local), 0);
+		assert_int_equal(local.port, 0); /* neither bound nor connected */
+		assert_int_equal(loop_run_once(&rig.loop, 10), 0);
+		assert_int_equal(a.done, 0);
+		if (i >= 4)
+			assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)),
+					 0);
+		assert_int_equal(write(peer, "", 1), 1);
+		wait_for(&a);
+		assert_int_equal(a.result.err, err);
+		assert_int_equal(a.result.packet != NULL, !err);
+		assert_int_equal(a.trace.list[0].err, err);
+		clean(&a);
+
+		prepare(&a, &to); /* cancelled while it waits */
+		a.request.type = SOCK_DGRAM;
+		a.dialer.options.protect_path = service_path;
+		assert_int_equal(start(&a), 0);
+		assert_int_equal(loop_run_once(&rig.loop, 5), 0);
+		dial_cancel(TAKE_PTR(a.dial), i & 1);
+		assert_int_equal(rig.loop.io_count, 0);
+		clean(&a);
+		close(fd);
+		close(peer);
+		close(service);
+		unlink(service_path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_protect),
 		cmocka_unit_test(test_protect_then_unreachable),
 		cmocka_unit_test(test_protect_fails),
+		cmocka_unit_test(test_protect_datagrams),
 	};
 
 	return rig_run(tests);

@@ -82,9 +82,33 @@ static void test_group(void **state)
 	inner->base.ops->free(&inner->base);
 }
 
+/* Datagrams are use as well. */
+static void test_used(void **state)
+{
+	struct member a = { .base.ops = &member_ops };
+	struct group_dialer *group = new_group(&a.base, &a.base);
+	struct loop loop = { .now_ms = 5000 };
+	struct dial_env env = { .loop = &loop };
+	struct dial_request request = { .env = &env, .target.domain = "a.test" };
+	const char *call;
+
+	group->used_ms = calloc(1, sizeof(*group->used_ms));
+	assert_non_null(group->used_ms);
+	for (int i = 0; i < 2; i++, loop.now_ms += 5000) {
+		struct dial *dial = NULL;
+
+		request.type = i ? SOCK_DGRAM : SOCK_STREAM;
+		assert_int_equal(dial_start(&dial, &group->base, &request, &call), 0);
+		assert_int_equal(group_used_ms(group), loop.now_ms);
+		dial_cancel(dial, false);
+	}
+	group->base.ops->free(&group->base);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_group) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_group),
+					    cmocka_unit_test(test_used) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -275,6 +275,50 @@ static void test_own_address(void **state)
 	assert_int_equal(bench->starts, 1);
 }
 
+/* Datagrams: one after the other, without a head start, and nothing is learned or forgotten. */
+static void test_datagrams(void **state)
+{
+	static const struct {
+		enum network_strategy kind;
+		const struct fate *first, *second;
+		int winner, err;
+		uint64_t second_ms;
+	} cases[] = { { NETWORK_DEFAULT, &UP, &UP_TOO, WAN, 0, NEVER },
+		      { NETWORK_HYBRID, &SLOW, &UP, WAN, 0, NEVER },
+		      { NETWORK_HYBRID, &BROKEN, &UP_TOO, LTE, 0, 0 },
+		      { NETWORK_FALLBACK, &SLOW, &UP, WAN, 0, NEVER },
+		      { NETWORK_FALLBACK, &BROKEN, &UP_TOO, LTE, 0, 0 },
+		      { NETWORK_FALLBACK, &REFUSED, &UP_TOO, LTE, 0, 10 },
+		      { NETWORK_FALLBACK, &REFUSED, &BROKEN, 0, -ECONNREFUSED, 10 },
+		      { NETWORK_FALLBACK, &BROKEN, &REFUSED, 0, -EPERM, 0 } };
+
+	bench->type = SOCK_DGRAM;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		bool known = i >= ARRAY_SIZE(cases);
+		size_t n = i % ARRAY_SIZE(cases);
+
+		bench->dialer->strategy.kind = cases[n].kind;
+		bench->dialer->strategy.types = cases[n].kind == NETWORK_HYBRID
+							? BIT(TYPE_ETHERNET) | BIT(TYPE_CELLULAR)
+							: 0;
+		bench->fates[WAN] = *cases[n].first;
+		bench->fates[LTE] = *cases[n].second;
+		bench->dialer->memory->fallback_won_ms = known ? bench->loop.now_ms : 0;
+		begin();
+		assert_int_equal(bench->start_result, 0);
+		finish();
+		assert_int_equal(bench->winner, cases[n].winner);
+		assert_int_equal(bench->err, cases[n].err);
+		expect_about(bench->started_ms[LTE], cases[n].second_ms, "second", "datagrams");
+		assert_int_equal(bench->reset, 0);
+		assert_int_equal(remembers(), known);
+	}
+	bench->fates[WAN] = bench->fates[LTE] = BROKEN;
+	begin();
+	assert_int_equal(bench->start_result, -EPERM);
+	assert_int_equal(bench->starts, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -284,7 +328,7 @@ int main(void)
 		TEST(test_memory_ahead), TEST(test_cancel),     TEST(test_losers_are_reset),
 		TEST(test_not_taken),    TEST(test_refusals),   TEST(test_no_primary),
 		TEST(test_no_default),   TEST(test_gone),       TEST(test_told_by_whom),
-		TEST(test_own_address),
+		TEST(test_own_address),  TEST(test_datagrams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

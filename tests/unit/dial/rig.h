@@ -12,6 +12,7 @@
 #include "../net/common.h"
 #include "base/cleanup.h"
 #include "dial/direct.h"
+#include "dial/packet.h"
 #include "kern/interfaces.h"
 #include "kern/route.h"
 #include "net/netns.h"
@@ -194,6 +195,7 @@ static inline void on_dialed(void *owner, const struct dial_result *result)
 	a->done++;
 	a->result = *result;
 	a->dial = NULL;
+	assert_true(!result->io || !result->packet);
 	if (result->io && !a->leave)
 		assert_int_equal(loop_io_move(&a->io, result->io, no_events), 0);
 }
@@ -261,6 +263,7 @@ static inline void fails(struct attempt *a, bool at_once, int err, const char *c
 	assert_int_equal(a->result.err, err);
 	assert_string_equal(a->result.call, call);
 	assert_null(a->result.io);
+	assert_null(a->result.packet);
 	assert_int_equal(a->trace.count, 1);
 	assert_int_equal(a->trace.list[0].err, err);
 	assert_string_equal(a->trace.list[0].why, call);
@@ -270,6 +273,7 @@ static inline void clean(struct attempt *a)
 {
 	dial_cancel(TAKE_PTR(a->dial), false);
 	loop_io_close(&a->io);
+	packet_close(TAKE_PTR(a->result.packet));
 	trace_deinit(&a->trace);
 }
 

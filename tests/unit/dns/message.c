@@ -144,6 +144,18 @@ static void test_refusals(void **state)
 	assert_memory_equal(out, badvers, sizeof(badvers) - 1);
 }
 
+static void cut_answers_say_so(void **state)
+{
+	static const char plain[] = "\x12\x34\x83\x80\0\1\0\0\0\0\0\0" NAME TAIL_A;
+	uint8_t out[DNS_QUERY_MAX];
+	struct dns_query query;
+
+	assert_int_equal(read_query(Q(RD, "\1", "\0") NAME TAIL_A, 12 + sizeof(NAME) + 3, &query),
+			 0);
+	assert_int_equal(dns_query_truncate(&query, out), sizeof(plain) - 1);
+	assert_memory_equal(out, plain, sizeof(plain) - 1);
+}
+
 #define A_HEAD(an, ns, ar) "\x12\x34\x81\x80\0\1\0" an "\0" ns "\0" ar NAME TAIL_A
 #define RR_A(ttl)          "\xc0\x0c\0\1\0\1\0\0\0" ttl "\0\4\xc0\0\2\1"
 #define RR_CNAME(ttl)      "\xc0\x0c\0\5\0\1\0\0\0" ttl "\0\4\1y\xc0\x0c"
@@ -330,6 +342,7 @@ static void test_mutants(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cut_answers_say_so),
 		cmocka_unit_test(test_queries),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_refusals),

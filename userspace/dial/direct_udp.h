@@ -1,0 +1,15 @@
+/* direct_udp - what a UDP socket of an outbound needs besides its options. */
+#pragma once
+#include "net/addr.h"
+
+struct netns;
+
+/* From here on only to @to and from it. -errno: there is no route. */
+int direct_udp_connect(int fd, const struct addr *to);
+/* Whether there is a route to @to for what @fd would send, which stays as it is: unconnected, and without a
+ * port if it had none. @netns: of @fd; NULL: ours. 0, also if that cannot be asked; or -errno as connect()
+ * says it. */
+int direct_udp_route(int fd, struct netns *netns, const struct addr *to);
+/* SO_REUSEADDR and SO_REUSEPORT: others may bind to the port of @fd, which gets one now if it has none.
+ * -errno, with *@ret_call what was refused. */
+int direct_udp_share_port(int fd, const char **ret_call);

@@ -1,0 +1,11 @@
+/* packet_direct - the way of datagrams without a proxy: a UDP socket.
+ *
+ * Bound, it is connected: an ICMP error that says nobody takes them ends it (RFC 1122 4.1.3.3). Otherwise
+ * nothing does. A datagram that is refused (too long, no route, a full queue) is lost, and counted. */
+#pragma once
+#include "dial/packet.h"
+
+/* Takes over the UDP socket that @io has registered. @bound: it is connected to @peer. -errno: the socket
+ * stays with @io, or is closed. */
+int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct addr *peer,
+		      bool bound);

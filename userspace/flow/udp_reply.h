@@ -1,0 +1,42 @@
+/* udp_reply - the sockets that a worker's clients are answered by: one for each address that speaks, shared by
+ * all clients, bounded, the one unused the longest makes room.
+ *
+ * Such a socket belongs to an address that is not ours, and is not connected, so that TPROXY goes on giving what
+ * clients send there to the listener. If the address is ours then the socket is connected to its one client, and
+ * a service of this host on the same port keeps its traffic. Clients' datagrams may arrive at either.
+ */
+#pragma once
+#include <stdint.h>
+#include "base/hash.h"
+#include "loop/loop.h"
+#include "net/datagram.h"
+
+/* Of a client to @list's destinations. */
+typedef void udp_received_fn(void *owner, const struct datagram *list, unsigned count);
+
+struct udp_reply_stats {
+	uint64_t opened, evicted, failed, open;
+};
+
+struct udp_reply;
+
+struct udp_replies {
+	struct loop *loop;
+	struct datagram_batch *batch; /* borrowed */
+	udp_received_fn *received;
+	void *owner;
+	uint32_t capacity, mark; /* @mark: SO_MARK of the sockets, 0: none */
+	struct hash_key key;
+	struct udp_reply **buckets;
+	size_t mask;
+	struct list used; /* the oldest use first */
+	struct udp_reply_stats stats;
+};
+
+/* @replies is set up to here: loop, batch, received, owner, capacity, mark. -ENOMEM. */
+int udp_replies_init(struct udp_replies *replies);
+void udp_replies_deinit(struct udp_replies *replies); /* zeroed is fine */
+/* Sends @list, whose addresses do not matter, from @from to @to. Without a socket (-EADDRINUSE: a service of this
+ * host keeps the port to itself) all of it failed. */
+void udp_reply_send(struct udp_replies *replies, const struct addr *from, const struct addr *to,
+		    const struct datagram *list, unsigned count, struct datagram_sent *ret);

@@ -1,0 +1,487 @@
+/* udp_session - the way of a client's datagrams, as tcp_flow.c is that of a connection.
+ *
+ *   udp_take() (udp_listener, udp_reply) -> ROUTE (decide) -> DIAL (dial/) -> RELAY (dial/packet.h) -> CLOSE
+ *
+ * All that a client sends from one port goes one way, wherever to, and whoever answers there is passed on
+ * (endpoint-independent mapping and filtering, RFC 4787); a session that can speak to one peer only is bound
+ * to its first destination, and others have sessions of their own. What comes before there is a way is held,
+ * and goes first.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/log.h"
+#include "base/names.h"
+#include "dial/packet.h"
+#include "flow/udp.h"
+#include "flow/worker.h"
+
+#define BLOCK_MS 10000 /* a verdict that nothing passes is remembered for */
+
+NAME_TABLE(udp_state_names, UDP_STATE_COUNT, "route", "dial", "relay", "dns", "block", "close");
+
+__attribute__((format(printf, 3, 4))) static void
+session_log(const struct udp_session *s, enum log_level level, const char *format, ...)
+{
+	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
+	va_list args;
+
+	if (!log_enabled(level))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_write(level, "udp", "#%llu %s -> %s %s: %s", (unsigned long long)s->id,
+		  addr_format(&s->entry.source, source), addr_format(&s->destination, destination),
+		  s->outbound ? s->outbound->tag : "-", text);
+}
+
+static struct timer_wheel *timers_of(const struct udp_session *s)
+{
+	return &s->worker->loop.timers;
+}
+
+/* The order matters: stop the work, then what knew it. */
+void udp_session_end(struct udp_session *s, enum flow_end why)
+{
+	struct worker *w = s->worker;
+
+	s->end = why;
+	session_log(s, flow_end_level(why), "%s, up %llu down %llu datagrams", flow_end_names[why],
+		    (unsigned long long)s->datagrams[CLIENT],
+		    (unsigned long long)s->datagrams[UPSTREAM]);
+	w->udp.stats.ended[why]++;
+	dial_cancel(s->dial, true);
+	timer_stop(&s->timer, timers_of(s));
+	packet_close(s->way);
+	udp_dns_stop(s);
+	trace_deinit(&s->trace);
+	decide_free(s->decide);
+	udp_held_deinit(&s->held);
+	free(s->domain);
+	udp_table_remove(&w->udp.table, &s->entry);
+	list_unlink(&s->link);
+	mem_pool_put(&w->udp.pool, s);
+}
+
+static void on_idle(struct timer *timer)
+{
+	struct udp_session *s = container_of(timer, struct udp_session, timer);
+	uint64_t quiet = s->worker->loop.now_ms - s->used_ms;
+
+	if (quiet >= s->timeout_ms)
+		udp_session_end(s, END_IDLE);
+	else
+		timer_start(&s->timer, timers_of(s), s->timeout_ms - quiet);
+}
+
+/* From here on the session lives until it is quiet for @timeout_ms. */
+static void begin_idle(struct udp_session *s, enum udp_state state, uint32_t timeout_ms)
+{
+	s->state = state;
+	s->timeout_ms = timeout_ms;
+	timer_stop(&s->timer, timers_of(s));
+	timer_init(&s->timer, on_idle);
+	timer_start(&s->timer, timers_of(s), timeout_ms);
+}
+
+/* To nobody, and the client is told so unless a rule says not to. */
+static void refuse(struct udp_session *s, const struct addr *destination, const uint8_t *data,
+		   size_t len)
+{
+	if (!s->silent)
+		udp_tell_unreachable(s->worker, &s->entry.source, destination, data, len);
+	udp_dropped(s, UDP_DROP_REFUSED, 1);
+}
+
+static void refuse_held(struct udp_session *s)
+{
+	struct held_datagram *held;
+
+	while ((held = udp_held_take(&s->held)) != NULL) {
+		refuse(s, &held->destination, held->data, held->len);
+		free(held);
+	}
+}
+
+static void block(struct udp_session *s, bool silent)
+{
+	s->silent = silent;
+	udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
+	decide_free(s->decide);
+	s->decide = NULL;
+	refuse_held(s);
+	begin_idle(s, UDP_BLOCK, BLOCK_MS);
+}
+
+/* What carries no UDP will not carry it the next moment either. */
+static void dial_failed(struct udp_session *s, int err, const char *call)
+{
+	char tried[384];
+
+	session_log(s, LOG_INFO, "dial failed: %s: %s%s%s", call ? call : "dial", strerror(-err),
+		    s->trace.count ? "; " : "", trace_format(&s->trace, tried, sizeof(tried)));
+	if (err == -EPROTONOSUPPORT) {
+		block(s, false);
+		return;
+	}
+	refuse_held(s);
+	udp_session_end(s, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
+}
+
+/* To the first destination as the dial understood it, to others as they are. */
+static void forward(struct udp_session *s, const struct datagram *list, unsigned count)
+{
+	struct datagram out[DATAGRAM_BATCH];
+	struct datagram_sent sent;
+
+	for (unsigned i = 0; i < count; i++) {
+		out[i] = list[i];
+		if (s->way->bound || addr_equal(&list[i].destination, &s->destination))
+			out[i].destination.family = AF_UNSPEC;
+	}
+	packet_send(s->way, out, count, &sent);
+	if (sent.failed)
+		udp_dropped(s, UDP_DROP_SEND, sent.failed);
+}
+
+static bool is_ours(const struct udp_session *s, const struct addr *destination)
+{
+	return s->entry.destination.family == AF_UNSPEC || addr_equal(destination, &s->destination);
+}
+
+static struct datagram as_datagram(const struct held_datagram *held, const struct addr *source)
+{
+	return (struct datagram){ .source = *source,
+				  .destination = held->destination,
+				  .data = held->data,
+				  .len = held->len };
+}
+
+/* Those that a bound session is not for go on to sessions of their own, for which this one may have to make
+ * room: it may be gone. */
+static void forward_held(struct udp_session *s)
+{
+	const struct addr source = s->entry.source;
+	const struct inbound *inbound = s->inbound;
+	struct worker *w = s->worker;
+	struct held_datagram *held;
+	struct udp_held others;
+
+	udp_held_init(&others);
+	while ((held = udp_held_take(&s->held)) != NULL) {
+		const struct datagram datagram = as_datagram(held, &source);
+
+		if (!is_ours(s, &held->destination)) {
+			udp_held_add(&others, held);
+			continue;
+		}
+		forward(s, &datagram, 1);
+		free(held);
+	}
+	while ((held = udp_held_take(&others)) != NULL) {
+		const struct datagram datagram = as_datagram(held, &source);
+
+		udp_take(w, inbound, &datagram, 1);
+		free(held);
+	}
+}
+
+/* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. */
+static const struct addr *answers_as(const struct udp_session *s, const struct addr *source)
+{
+	if (source->family == AF_UNSPEC || (!s->unmapped && addr_equal(source, &s->way->peer)))
+		return &s->destination;
+	return source;
+}
+
+static void on_answers(struct udp_session *s, const struct datagram *list, unsigned count)
+{
+	unsigned run;
+
+	s->used_ms = s->worker->loop.now_ms;
+	udp_table_use(&s->worker->udp.table, &s->entry, true);
+	for (unsigned i = 0; i < count; i += run) {
+		for (run = 1; i + run < count; run++)
+			if (!addr_equal(&list[i].source, &list[i + run].source))
+				break;
+		udp_answer(s, answers_as(s, &list[i].source), list + i, run);
+	}
+}
+
+/* One batch a turn: it stays ready while there is more. */
+static void on_ready(void *owner)
+{
+	struct udp_session *s = owner;
+	const struct datagram *list;
+	int n = packet_receive(s->way, s->worker->udp.batch, &list);
+
+	if (n >= 0) {
+		on_answers(s, list, (unsigned)n);
+		return;
+	}
+	if (n == -EAGAIN)
+		return;
+	session_log(s, LOG_INFO, "%s: %s", s->way->call ? s->way->call : "receive", strerror(-n));
+	if (n == -ECONNREFUSED)
+		udp_tell_unreachable(s->worker, &s->entry.source, &s->destination, NULL, 0);
+	udp_session_end(s, n == -ECONNREFUSED ? END_UNREACHABLE : END_UPSTREAM_RESET);
+}
+
+static void open_relay(struct udp_session *s)
+{
+	const struct route_options *options = s->decide ? &decide_verdict(s->decide)->options
+							: NULL;
+
+	s->unmapped = options && options->udp_disable_domain_unmapping;
+	begin_idle(s, UDP_RELAY,
+		   udp_timeout_ms(options, s->protocol, s->destination.port,
+				  s->inbound->udp_timeout_ms));
+	s->used_ms = s->worker->loop.now_ms;
+	decide_free(s->decide);
+	s->decide = NULL;
+	if (s->way->bound)
+		udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
+	packet_listen(s->way, on_ready, s);
+	forward_held(s);
+}
+
+static void on_dialed(void *owner, const struct dial_result *result)
+{
+	struct udp_session *s = owner;
+
+	s->dial = NULL;
+	if (result->err) {
+		s->worker->stats.dial_failures++;
+		dial_failed(s, result->err, result->call);
+		return;
+	}
+	s->way = result->packet;
+	open_relay(s);
+}
+
+static void on_dial_timeout(struct timer *timer)
+{
+	dial_failed(container_of(timer, struct udp_session, timer), -ETIMEDOUT, "dial_timeout");
+}
+
+static void begin_dial(struct udp_session *s)
+{
+	struct dial_request request = { .env = &s->worker->dial_env,
+					.type = SOCK_DGRAM,
+					.target = decide_target(s->decide, &s->outbound->override,
+								&s->destination),
+					.source = s->entry.source,
+					.original = s->destination,
+					.trace = &s->trace,
+					.done = on_dialed,
+					.owner = s };
+	const char *call;
+	int r;
+
+	if (s->decide) {
+		const struct route_options *options = &decide_verdict(s->decide)->options;
+
+		request.strategy = decide_strategy(s->decide);
+		request.one_peer = options->udp_connect;
+		if (options->has_fallback_delay)
+			request.fallback_delay_ms = &options->fallback_delay_ms;
+	}
+	s->state = UDP_DIAL;
+	trace_init(&s->trace, s->worker->loop.now_ms);
+	r = dial_start(&s->dial, s->outbound->dialer, &request, &call);
+	if (r) {
+		s->worker->stats.dial_failures++;
+		dial_failed(s, r, call);
+		return;
+	}
+	timer_init(&s->timer, on_dial_timeout);
+	timer_start(&s->timer, timers_of(s), s->outbound->dial_timeout_ms);
+}
+
+static void begin_dns(struct udp_session *s)
+{
+	struct held_datagram *held;
+
+	udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
+	begin_idle(s, UDP_DNS, udp_timeout_ms(NULL, PROTOCOL_DNS, 0, 0));
+	while ((held = udp_held_take(&s->held)) != NULL) {
+		if (addr_equal(&held->destination, &s->destination))
+			udp_dns_take(s, held->data, held->len);
+		free(held);
+	}
+}
+
+static void act(struct udp_session *s)
+{
+	const struct route_verdict *verdict = decide_verdict(s->decide);
+	const struct sniff *sniff = decide_sniffed(s->decide);
+
+	s->rule = verdict->config ? verdict->rule : CONFIG_NONE;
+	s->protocol = sniff->protocol;
+	if (sniff->domain[0])
+		s->domain = strdup(sniff->domain); /* for people only */
+	if (verdict->action == ACTION_ROUTE)
+		s->outbound = &s->worker->config->outbounds[verdict->outbound];
+	if (verdict->action == ACTION_HIJACK_DNS)
+		begin_dns(s);
+	else if (s->outbound && s->outbound->dialer)
+		begin_dial(s);
+	else
+		block(s,
+		      verdict->action == ACTION_REJECT && verdict->config->reject == REJECT_DROP);
+}
+
+static void unresolved(struct udp_session *s)
+{
+	const char *name, *why = decide_unresolved(s->decide, &name);
+
+	session_log(s, LOG_INFO, "unresolved: %s: %s", name, why);
+	refuse_held(s);
+	udp_session_end(s, END_UNRESOLVED);
+}
+
+static void run_rules(void *owner)
+{
+	struct udp_session *s = owner;
+
+	switch (decide_run(s->decide)) {
+	case DECIDE_UNRESOLVED:
+		unresolved(s);
+		break;
+	case DECIDE_DONE:
+		act(s);
+		break;
+	case DECIDE_GONE: /* not of datagrams */
+	case DECIDE_WAIT:
+	default:
+		break;
+	}
+}
+
+static void on_sniff_timeout(struct timer *timer)
+{
+	struct udp_session *s = container_of(timer, struct udp_session, timer);
+
+	decide_time_up(s->decide);
+	run_rules(s);
+}
+
+/* -ENOMEM */
+static int begin_route(struct udp_session *s, const struct datagram *first)
+{
+	const struct decide_request request = { .worker = s->worker,
+						.inbound = s->inbound,
+						.held = &s->held,
+						.interface = first->interface,
+						.dscp = first->dscp,
+						.source = s->entry.source,
+						.destination = s->destination,
+						.timer = &s->timer,
+						.wake = run_rules,
+						.owner = s };
+
+	if (s->worker->config->rules)
+		return decide_new(&s->decide, &request);
+	s->outbound = s->worker->config->final;
+	return 0;
+}
+
+struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbound,
+				    const struct datagram *first)
+{
+	struct udp *udp = &w->udp;
+	struct udp_entry *victim;
+	struct udp_session *s;
+
+	while ((victim = udp_table_victim(&udp->table, &first->source)) != NULL)
+		udp_session_end(container_of(victim, struct udp_session, entry), END_EVICTED);
+	s = mem_pool_get(&udp->pool);
+	if (!s)
+		return NULL;
+	*s = (struct udp_session){ .entry.source = first->source,
+				   .worker = w,
+				   .id = w->next_id,
+				   .start_ms = w->loop.now_ms,
+				   .inbound = inbound,
+				   .destination = first->destination,
+				   .rule = CONFIG_NONE };
+	list_init(&s->link);
+	list_init(&s->questions);
+	udp_held_init(&s->held);
+	timer_init(&s->timer, on_sniff_timeout);
+	if (udp_table_add(&udp->table, &s->entry)) {
+		mem_pool_put(&udp->pool, s);
+		return NULL;
+	}
+	w->next_id += w->config->workers; /* unique over all workers, as those of flows */
+	list_append(&udp->sessions, &s->link);
+	udp->stats.sessions++;
+	if (begin_route(s, first)) {
+		udp_session_end(s, END_NO_MEMORY);
+		return NULL;
+	}
+	return s;
+}
+
+static void hold(struct udp_session *s, const struct datagram *list, unsigned count)
+{
+	unsigned lost = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		lost += udp_held_put(&s->held, &list[i]);
+	if (lost)
+		udp_dropped(s, UDP_DROP_HELD, lost);
+	if (s->state != UDP_ROUTE)
+		return;
+	if (s->decide)
+		run_rules(s);
+	else if (s->outbound->dialer)
+		begin_dial(s);
+	else
+		block(s, false);
+}
+
+/* The pieces of a train are questions of their own. */
+static void each_piece(struct udp_session *s, const struct datagram *datagram,
+		       void (*take)(struct udp_session *, const uint8_t *, size_t))
+{
+	size_t step = datagram->segment ? datagram->segment : datagram->len, at = 0;
+
+	do {
+		size_t left = datagram->len - at;
+
+		take(s, datagram->data + at, left < step ? left : step);
+		at += step;
+	} while (at < datagram->len);
+}
+
+static void refuse_piece(struct udp_session *s, const uint8_t *data, size_t len)
+{
+	refuse(s, &s->destination, data, len);
+}
+
+void udp_session_take(struct udp_session *s, const struct datagram *list, unsigned count)
+{
+	s->used_ms = s->worker->loop.now_ms;
+	udp_table_use(&s->worker->udp.table, &s->entry, false);
+	for (unsigned i = 0; i < count; i++) {
+		unsigned pieces = datagram_count(&list[i]);
+
+		s->datagrams[CLIENT] += pieces;
+		s->bytes[CLIENT] += list[i].len;
+		s->worker->udp.stats.datagrams[CLIENT] += pieces;
+		s->worker->udp.stats.bytes[CLIENT] += list[i].len;
+	}
+	if (s->state == UDP_RELAY)
+		forward(s, list, count);
+	else if (s->state == UDP_DNS)
+		for (unsigned i = 0; i < count; i++)
+			each_piece(s, &list[i], udp_dns_take);
+	else if (s->state == UDP_BLOCK)
+		for (unsigned i = 0; i < count; i++)
+			each_piece(s, &list[i], refuse_piece);
+	else
+		hold(s, list, count); /* @s may be gone */
+}
