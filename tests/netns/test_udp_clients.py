@@ -158,7 +158,7 @@ def turnserver(env):
 def stun(env):
     """coturn's own judgement of the translation: mapping and filtering do not depend on the endpoint."""
     with turnserver(env):
-        said = run(env, "client", "turnutils_stunclient", "-f", SERVICE["v4"])
+        said = run(env, "client", "turnutils_stunclient", SERVICE["v4"])
         check("UDP reflexive addr" in said, said)
         if env.daemon.present:
             check("10.77.2.1:" in said, f"not the router's address: {said}")

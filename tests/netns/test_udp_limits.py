@@ -68,32 +68,31 @@ def timeouts(env, family):
     check(env.daemon.fds() < files - 10, f"{env.daemon.fds()} files, {files} with the sessions")
 
 
-def refreshed(env, family, who):
-    """Datagrams of one side alone keep it."""
+def kept(env, family, who):
+    """One session and datagrams of one side; both ends and who the server saw."""
+    client, server = client_of(env, family), server_of(env, family)
+    return client, server, exchange(client, server), who
+
+
+def refreshed(env):
+    """Datagrams of one side alone keep a session, and it ends when they do; the same client then has another one."""
     restart(env)
-    client, server = client_of(env, family), server_of(env, family, 7701)
-    peer = exchange(client, server)
+    ways = [kept(env, family, who) for family in FAMILIES for who in ("client", "server")]
     for number in range(6):
         time.sleep(0.8)
-        if who == "client":
-            client.sendto(b"still", address_of(server))
-            check(take(server, b"still") == peer, f"another session after {number * 0.8:.1f} s")
-        else:
-            server.sendto(b"still", peer)
-            take(client, b"still", address_of(server))
-    session = session_of(env, client)
-    wait_for(lambda: not sessions_of(env, client), f"still there: {session}", 3)
-
-
-def again(env, family):
-    """After its end the same client has a new one."""
-    restart(env)
-    client, server = client_of(env, family), server_of(env, family, 7701)
-    exchange(client, server)
+        for client, server, peer, who in ways:
+            if who == "client":
+                client.sendto(b"still", address_of(server))
+                check(take(server, b"still") == peer, f"another session after {number * 0.8:.1f} s")
+            else:
+                server.sendto(b"still", peer)
+                take(client, b"still", address_of(server))
     before = udp_ended(env, "idle")
-    wait_for(lambda: not sessions_of(env, client), "still there", 3)
-    check(udp_ended(env, "idle") == before + 1, "not ended as idle")
-    for _ in range(3):
+    for client, *_ in ways:
+        session_of(env, client)
+    wait_for(lambda: not sessions(env), lambda: f"still there: {sessions(env)}", 3)
+    check(udp_ended(env, "idle") == before + len(ways), "not ended as idle")
+    for client, server, *_ in ways:
         exchange(client, server)
 
 
@@ -289,10 +288,7 @@ def main():
     host = UdpConfig(limits={"max_udp_sessions_per_source": HOST_CAP})
     small = UdpConfig(limits={"max_udp_sessions": HOST_CAP}, workers=1)
     suite.add("udp-limits/timeouts", timeouts, TIMES, 60, family="v4")
-    for family in FAMILIES:
-        for who in ("client", "server"):
-            suite.add(f"udp-limits/refreshed/{who}/{family}", refreshed, TIMES, family=family, who=who)
-        suite.add(f"udp-limits/again/{family}", again, TIMES, family=family)
+    suite.add("udp-limits/refreshed", refreshed, UdpConfig(inbound={"udp_timeout": "2s"}))
     suite.add("udp-limits/spoofed", spoofed, caps, max(60, SOURCES / 5000))
     suite.add("udp-limits/one-host", one_host, host)
     suite.add("udp-limits/one-network", network64, host)
