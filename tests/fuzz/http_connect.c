@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	whole = hear(data, size, size, size);
-	cut = hear(data, size, data[0], 1);
+	cut = hear(data, size, data[0], 1 + size / 256);
 	if (!talk_same(&whole, &cut) || whole.taken > HANDSHAKE_IN_MAX ||
 	    (whole.result == HANDSHAKE_DONE && data[whole.taken] != '\n') ||
 	    ((whole.result >= HANDSHAKE_REFUSED) != (whole.why != NULL)))

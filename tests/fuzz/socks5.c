@@ -1,5 +1,5 @@
-/* However the answer of a proxy is cut, it comes to the same: an odd first byte has a password, the next
- * says where to cut. */
+/* However the answer of a proxy is cut, it comes to the same: an odd first byte has a password, its bit 2
+ * asks for datagrams, the next says where to cut. */
 #include "talk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -8,7 +8,9 @@ static struct talk hear(const struct handshake_ops *ops, const uint8_t *data, si
 			size_t first, size_t chunk)
 {
 	const struct handshake_config config = { .username = data[0] & 1 ? "user" : NULL };
-	const struct handshake_target target = { .domain = "a.test", .addr.port = 443 };
+	const struct handshake_target target = { .domain = "a.test",
+						 .addr.port = 443,
+						 .datagrams = data[0] & 4 };
 	void *state = malloc(ops->state_size);
 	struct talk talk;
 

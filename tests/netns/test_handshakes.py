@@ -1,11 +1,16 @@
 #!/usr/bin/python3
 """tls_fragment and tls_record_fragment with servers that people run: handshakes, byte-exact streams behind them, many
 at once, and nothing that is left of them."""
+import json
+import pathlib
 import re
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 
 from fragment import MODES, NAME, config, flow, hello, listen, next_port, take_hello
@@ -13,7 +18,8 @@ from lab import SERVICE
 from seamtest import Suite
 from streams import MIB, Stream, receive, send
 from tls import PROGRAMS, SIZES, TlsServer, same, serve, shake_hands
-from verdict import check, wait_for
+from verdict import Skip, check, wait_for
+from wire import closed
 
 
 def real(env, family, mode, peer):
@@ -57,6 +63,36 @@ def plain_bulk(env, family, way, size):
 
     client.sendall(sent)
     env.together((send, client, up), (take,), (send, server, down), (receive, client, down))
+
+
+def findings(env, side, port, *what):
+    """What testssl.sh finds out from a namespace: {id: finding}. It asks for names that are not there, often: without a
+    name server it hears so at once."""
+    with tempfile.TemporaryDirectory(prefix="seamtest-") as folder:
+        path = pathlib.Path(folder, "findings")
+        done = subprocess.run(["nsenter", f"--net={env.lab.path(side)}", "unshare", "-m", "sh", "-c",
+                               'mount --bind /dev/null /etc/resolv.conf && exec "$@"', "sh", "testssl", *what,
+                               "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--ip",
+                               SERVICE["v4"], "--jsonfile", str(path), f"https://{NAME}:{port}"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        check(path.exists(), f"testssl from the {side}: {done.stdout[-300:]} {done.stderr[-300:]}")
+        return {found["id"]: found["finding"] for found in json.loads(path.read_text(encoding="utf-8"))
+                if found["id"] != "scanTime"}
+
+
+def testssl(env, mode, what):
+    """The same from the router, past seamd, and from the client, through it."""
+    env.need_daemon()
+    if not shutil.which("testssl"):
+        raise Skip("no testssl")
+    port = next_port(env, mode)
+    with PROGRAMS["nginx"][0](env, "v4", port):
+        flows = closed(env, "done")
+        past, through = env.together((findings, env, "router", port, *what), (findings, env, "client", port, *what))
+        check(closed(env, "done") > flows + 5, "testssl did not come through seamd")
+    check(all("offered" == past.get(key, "")[:7] for key in ("TLS1_2", "TLS1_3")), f"nginx is found to be {past}")
+    other = {key: (past.get(key), through.get(key)) for key in past | through if past.get(key) != through.get(key)}
+    check(not other, f"past seamd and through it: {other}")
 
 
 def relay_memory(env):
@@ -122,6 +158,7 @@ def main():
     for mode in MODES:
         add(plain_bulk, mode, "v6", family="v6", way=mode, size=1900)
     add(bulk, "route-options", family="v4", way="options")
+    suite.add("handshakes/testssl/both/v4", testssl, everything, 60, mode="both", what=["--protocols"])
     add(parallel, family="v4", way="both")
     add(half_hellos, family="v6", way="packets")
     for method in ("splice", "copy"):

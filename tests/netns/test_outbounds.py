@@ -4,7 +4,6 @@ in the server's namespace; a service there sees them as its client. `out` carrie
 import contextlib
 import dataclasses
 import json
-import pathlib
 import re
 import shutil
 import socket
@@ -15,7 +14,9 @@ import time
 
 from daemon import Config
 from lab import SERVICE
+from program import program
 from seamtest import Suite
+from ssh import ssh, sshd
 from streams import MIB, Stream, expect_reset, ping_pong, receive, send, whole_blocks
 from test_fastopen import fast_open
 from test_names import ELSEWHERE
@@ -23,7 +24,7 @@ from test_options import CLIENT
 from verdict import Skip, check, wait_for
 from wire import fails
 
-SOCKS, SOCKS_PASSWORD, HTTP, VLESS, PROXY, NOBODY = 1080, 1081, 8888, 10086, 8404, 9
+SOCKS, SOCKS_PASSWORD, HTTP, VLESS, PROXY, SSH, NOBODY = 1080, 1081, 8888, 10086, 8404, 2222, 9
 USER, PASSWORD = "seam", "s3cret:x"
 UUID = "9f4f5a1c-3c5e-4a7e-8f0e-2b9d1c7a6e51"
 BANNER = b"220 service ready\r\n"
@@ -32,35 +33,6 @@ SLACK = 0.3  # seconds that a busy machine may take
 
 
 # Peers ------------------------------------------------------------------------------------------------
-
-@contextlib.contextmanager
-def program(env, port, family, config, *argv):
-    """A server program at @port of the service address; FILE in @argv is the file with @config."""
-    if not shutil.which(argv[0]):
-        raise Skip(f"no {argv[0]}")
-    with tempfile.TemporaryDirectory(prefix="seamtest-") as folder:
-        path = pathlib.Path(folder, "config.json")
-        path.write_text(config.replace("FOLDER", folder), encoding="utf-8")
-        pathlib.Path(folder).chmod(0o777)  # some give up root
-        log = pathlib.Path(folder, "output")
-        with log.open("wb") as output:
-            argv = ["nsenter", f"--net={env.lab.path('server')}", *(str(path) if word == "FILE" else word
-                                                                   for word in argv)]
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
-        try:
-            wait_for(lambda: process.poll() is not None or listens(env, port, family),
-                     lambda: f"{argv[2]} is not ready: {log.read_text(errors='replace')}", 15)
-            check(process.poll() is None, f"{argv[2]} ended: {log.read_text(errors='replace')}")
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def listens(env, port, family):
-    ip = "-6" if family == "v6" else "-4"
-    return env.lab.run("server", "ss", ip, "-Hltn", f"sport = :{port}").strip()
-
 
 def danted(env, family):
     """SOCKS 5 and 4, for everybody."""
@@ -217,6 +189,27 @@ def curl(env, kind, family):
     check(done.returncode == 0 and done.stdout == body, f"curl: {done.returncode} {done.stderr!r}")
 
 
+def secure_shell(env, kind, family):
+    env.need_daemon()
+    with KINDS[kind].peer(env, family), sshd(env, family, SSH):
+        cat_by_ssh(env, family, SSH)
+
+
+def cat_by_ssh(env, family, port):
+    """4 MiB to `cat` and back; the kernel has the flow, if it can."""
+    data, methods = bytes(Stream(24, 4 * MIB).part(0, 4 * MIB)), set()
+    running = env.spawn(ssh, env, "client", family, port, "echo $SSH_CLIENT; cat; sleep 0.2", stdin=data)
+    while running.is_alive():
+        methods |= {flow["method"] for flow in env.daemon.flows()} if env.daemon.has_ctl else set()
+        time.sleep(0.02)
+    done = running.result()
+    source, _, back = done.stdout.partition(b"\n")
+    check(done.returncode == 0 and back == data, f"ssh: {done.returncode} {len(back)} bytes, {done.stderr!r}")
+    check(source.split()[0] == SERVICE[family].encode(), f"{source!r} is connected, not a proxy")
+    if any("relay: sockmap" in line for line in env.daemon.log_lines()):
+        check("sockmap" in methods, f"the methods were {methods}")
+
+
 def banner(env, kind, family):
     """The client waits for the server's first words and says nothing."""
     env.need_daemon()
@@ -284,6 +277,13 @@ def proxy_protocol_stream(env, family):
         server = env.accept(listener)  # haproxy has had the header without a byte of the client
         server.sendall(BANNER)
         check(client.recv(len(BANNER), socket.MSG_WAITALL) == BANNER, "not the server's first words")
+
+
+def proxy_protocol_ssh(env, family):
+    env.need_daemon()
+    backend = f"  default_backend out\nbackend out\n  server one {SERVICE[family]}:{SSH}"
+    with sshd(env, family, SSH), haproxy(env, family, backend):
+        cat_by_ssh(env, family, PROXY)
 
 
 def wrong_password(env, kind, family, words):
@@ -373,8 +373,9 @@ def cases_of_kinds(suite, family):
         if family == "v6" and name.startswith("socks4"):
             continue
         config = by(kind.outbound(family))
-        for func in (stream, curl, banner, many):
-            suite.add(f"outbounds/{func.__name__}/{name}/{family}", func, config, 30, kind=name, family=family)
+        for func in (stream, curl, secure_shell, banner, many):
+            what = func.__name__.replace("_", "-")
+            suite.add(f"outbounds/{what}/{name}/{family}", func, config, 30, kind=name, family=family)
         fast = by(kind.outbound(family, tcp_fast_open=True))
         suite.add(f"outbounds/fast-open/{name}/{family}", banner_fast_open, fast, 30, kind=name, family=family)
     for method in ("splice", "copy"):
@@ -396,6 +397,7 @@ def cases_of_proxy_protocol(suite, family):
                   family=family, original=ELSEWHERE[family])
         suite.add(f"outbounds/proxy-protocol/{version}/{family}/stream", proxy_protocol_stream, by(direct), 30,
                   family=family)
+        suite.add(f"outbounds/proxy-protocol/{version}/{family}/ssh", proxy_protocol_ssh, by(direct), 30, family=family)
 
 
 def cases_of_failures(suite, family):

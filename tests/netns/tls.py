@@ -10,7 +10,7 @@ import time
 from fragment import NAME
 from lab import SERVICE
 from streams import MIB, Stream
-from test_outbounds import program
+from program import program
 from verdict import Skip, check
 
 
@@ -92,9 +92,11 @@ class TlsClient:
 SIZES = {"classic": (1, 1), "big": (150, 2)}  # protocols to offer, parts of the hello
 
 
-def shake_hands(env, address, family, size="classic", name=NAME, version=None):
+def shake_hands(env, address, family, size="classic", name=NAME, version=None, side="client"):
     protocols, parts = SIZES[size]
-    client = TlsClient(env.connect(address, family), name, protocols, version)
+    sock = env.socket(side, family)
+    sock.connect(address[:2])
+    client = TlsClient(sock, name, protocols, version)
     length = client.handshake(parts)
     check((length > 1800) == (size == "big"), f"the hello has {length} bytes")
     return client
@@ -125,7 +127,8 @@ def nginx(env, family, port):
     host = f"[{SERVICE[family]}]" if family == "v6" else SERVICE[family]
     body = pathlib.Path(Certificates.folder.name, "body")
     body.write_bytes(Stream(31, 4 * MIB).part(0, 2 * MIB).tobytes() + Stream(31, 4 * MIB).part(2 * MIB, 2 * MIB))
-    server = "server {{ listen {}:{} ssl {}; server_name {}; ssl_certificate {}; ssl_certificate_key {}; root {}; }}\n"
+    server = ("server {{ listen {}:{} ssl {}; ssl_protocols TLSv1.2 TLSv1.3; server_name {}; ssl_certificate {}; "
+              "ssl_certificate_key {}; root {}; }}\n")
     return program(env, port, family, "daemon off; master_process off; error_log stderr; pid FOLDER/pid;\n"
                    "events { worker_connections 256; }\nhttp { access_log off; " +
                    "".join(f"{kind}_temp_path FOLDER/{kind};" for kind in

@@ -1,10 +1,16 @@
 # SEAM_SANITIZE: value of -fsanitize=, empty for none. SEAM_HARDEN: what a network daemon ships with.
 set(SEAM_SANITIZE "" CACHE STRING "sanitizers, e.g. address,undefined")
+option(SEAM_FUZZ "coverage for libFuzzer and the targets of tests/fuzz; needs clang" OFF)
 option(SEAM_HARDEN "link-time optimisation and hardening flags" OFF)
 
 if(SEAM_SANITIZE)
 	add_compile_options(-fsanitize=${SEAM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
 	add_link_options(-fsanitize=${SEAM_SANITIZE})
+endif()
+
+if(SEAM_FUZZ)
+	add_compile_options(-fsanitize=fuzzer-no-link)
+	add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 
 if(SEAM_HARDEN)

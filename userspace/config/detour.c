@@ -13,6 +13,15 @@
 
 static const struct place document, outbounds = { .up = &document, .key = "outbounds" };
 
+void detour_check_override(struct report *report, const struct config_outbound *to,
+			   const struct place *place)
+{
+	if (to->override_address || to->override_port)
+		report_error(report, AT_VALUE(place),
+			     "\"%s\" has %s, which works only where a rule or route.final names it",
+			     to->tag, to->override_address ? "override_address" : "override_port");
+}
+
 static void resolve(struct report *report, struct config *config, const struct tags *tags, size_t i)
 {
 	struct config_outbound *outbound = &config->outbounds[i];
@@ -32,6 +41,8 @@ static void resolve(struct report *report, struct config *config, const struct t
 			     outbound->detour_tag);
 	else
 		outbound->detour = to;
+	if (outbound->detour != CONFIG_NONE)
+		detour_check_override(report, &config->outbounds[to], &place);
 }
 
 /* The ways that go on from outbound @i: its detour, then the members of a group. */

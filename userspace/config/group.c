@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "config/detour.h"
 
 static const struct place document, outbounds = { .up = &document, .key = "outbounds" };
 
@@ -61,9 +62,14 @@ void group_check(struct report *report, const json_t *root, struct config *confi
 		return;
 	}
 	group->members.count = group->tags.count;
-	for (; member.index < group->members.count; member.index++)
-		group->members.list[member.index] = find_member(report, group, member.index, tags,
-								is_list ? &member : &list, index);
+	for (; member.index < group->members.count; member.index++) {
+		const struct place *place = is_list ? &member : &list;
+		size_t found = find_member(report, group, member.index, tags, place, index);
+
+		group->members.list[member.index] = found;
+		if (found != CONFIG_NONE)
+			detour_check_override(report, &config->outbounds[found], place);
+	}
 	if (group->default_tag)
 		find_default(report, group, &initial);
 	if (outbound->type == OUTBOUND_URLTEST && group->interval_ms > group->idle_timeout_ms)

@@ -85,7 +85,8 @@ static const struct schema_key keys[] = {
 	{ DNS_SERVER, "server_port", KEY_INTEGER, FIELD(config_dns_server, server.port), OF_REMOTE,
 	  RANGE("1", "65535"), .initial = "53", .help = "port of the server" },
 	{ DNS_SERVER, "detour", KEY_STRING, FIELD(config_dns_server, detour_tag), OF_REMOTE,
-	  .check = form_tag, .help = "tag of the outbound that questions leave by" },
+	  .check = form_tag,
+	  .help = "tag of the outbound that questions leave by, whatever it overrides" },
 
 	{ INTERFACE, "name", KEY_STRING, FIELD(config_interface, name), .check = form_interface,
 	  .required = true, .reload = true,

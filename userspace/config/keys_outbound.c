@@ -17,7 +17,9 @@ static const struct schema_key keys[] = {
 		    "connect_timeout"),
 	  .help = "tag of the outbound that opens its connections" },
 	{ OUTBOUND, "override_address", KEY_STRING, FIELD(config_outbound, override_address),
-	  OF_TARGET, .check = form_host, .help = "IP address or domain name to go to instead" },
+	  OF_TARGET, .check = form_host,
+	  .help = "IP address or domain name to go to instead; not of a detour or of a group's "
+		  "outbounds" },
 	{ OUTBOUND, "override_port", KEY_INTEGER, FIELD(config_outbound, override_port), OF_TARGET,
 	  RANGE("1", "65535"), .help = "port to go to instead" },
 	{ OUTBOUND, "routing_mark", KEY_MARK, FIELD(config_outbound, routing_mark), OF_DIAL,

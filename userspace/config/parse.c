@@ -25,19 +25,24 @@ static void take_object(const struct item *item)
 	}
 }
 
-/* "25,465": numbers. */
-static json_t *initial_list(const char *text)
+/* "25,465" or "tcp,udp": an element each. */
+static json_t *initial_list(const struct schema_key *key)
 {
 	json_t *list = json_array();
+	const char *text = key->initial;
 	uint64_t n = 0;
 
 	for (; *text; text += *text == ',') {
-		char number[8] = "";
+		char word[16] = "";
 		size_t len = strcspn(text, ",");
+		json_t *element;
 
-		memcpy(number, text, len < sizeof(number) ? len : sizeof(number) - 1);
-		(void)value_integer(number, &n);
-		if (json_array_append_new(list, json_integer((json_int_t)n)) < 0) {
+		memcpy(word, text, len < sizeof(word) ? len : sizeof(word) - 1);
+		if (key->type == KEY_PORT_LIST)
+			(void)value_integer(word, &n);
+		element = key->type == KEY_PORT_LIST ? json_integer((json_int_t)n)
+						     : json_string(word);
+		if (json_array_append_new(list, element) < 0) {
 			json_decref(list);
 			return NULL;
 		}
@@ -50,9 +55,8 @@ static json_t *initial_value(const struct schema_key *key)
 {
 	uint64_t n = 0;
 
-	if (key->type == KEY_PORT_LIST)
-		return initial_list(key->initial);
-
+	if (key->type == KEY_PORT_LIST || key->type == KEY_ENUM_LIST)
+		return initial_list(key);
 	if (key->type == KEY_BOOL)
 		return json_boolean(!strcmp(key->initial, "true"));
 	if (key->type != KEY_INTEGER)

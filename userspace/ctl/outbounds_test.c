@@ -64,10 +64,12 @@ static void on_probed(void *owner, const struct probe_result *result)
 static void start_test(struct test *test)
 {
 	struct tests *t = test->tests;
+	const struct outbound *outbound = &t->context->config->outbounds[test->outbound];
 	const struct probe_request request = {
 		.env = t->context->dial_env,
-		.dialer = t->context->config->outbounds[test->outbound].dialer,
+		.dialer = outbound->dialer,
 		.url = &test->url,
+		.override = &outbound->override,
 		.trace = &test->trace,
 		.done = on_probed,
 		.owner = test,

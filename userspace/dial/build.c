@@ -215,13 +215,19 @@ static int build_handshake(struct chain *chain, const struct config_outbound *ou
 	handshake = chain->handshake = calloc(1, sizeof(*handshake));
 	if (!handshake)
 		return -ENOMEM;
-	*handshake = (struct handshake_dialer){ .base.ops = &dial_handshake_ops,
-						.via = &chain->race->base,
-						.ops = ops,
-						.config = { .username = proxy->username,
-							    .password = proxy->password,
-							    .uuid = proxy->uuid,
-							    .headers = chain->headers } };
+	*handshake = (struct handshake_dialer){
+		.base.ops = &dial_handshake_ops,
+		.via = &chain->race->base,
+		.ops = ops,
+		.config = { .username = proxy->username,
+			    .password = proxy->password,
+			    .uuid = proxy->uuid,
+			    .headers = chain->headers },
+		.keep_alive = { .enabled = outbound->keep_alive,
+				.idle_ms = outbound->keep_alive_idle_ms,
+				.interval_ms = outbound->keep_alive_interval_ms,
+				.count = outbound->keep_alive_count }
+	};
 	if (proxy->server && addr_parse(proxy->server, proxy->port, &handshake->proxy.addr)) {
 		handshake->proxy_domain = strdup(proxy->server);
 		if (!handshake->proxy_domain)

@@ -51,6 +51,8 @@ struct dial_result {
 	const char *call; /* what failed, "connect" or the option that was refused; NULL if none */
 	struct loop_io *io; /* connected, registered and the receiver's to move; NULL if failed */
 	struct dial_owed *owed; /* the receiver's; NULL: nothing */
+	struct addr
+		peer; /* of @io: address of the dial's target; AF_UNSPEC: only a proxy knows it */
 	bool owes_write; /* not connected before the first write: the SYN leaves with it (TFO) */
 	struct packet_way *packet; /* of SOCK_DGRAM, instead of @io and @owed; the receiver's */
 };
@@ -79,8 +81,9 @@ struct dialer_ops {
 
 struct dial_request {
 	struct dial_env *env;
-	int type;      /* SOCK_DGRAM: a way for datagrams (dial/packet.h); else SOCK_STREAM */
-	bool one_peer; /* SOCK_DGRAM: only to @target and from it (a connected socket) */
+	int type;       /* SOCK_DGRAM: a way for datagrams (dial/packet.h); else SOCK_STREAM */
+	bool one_peer;  /* SOCK_DGRAM: only to @target and from it (a connected socket) */
+	bool no_trains; /* SOCK_DGRAM: they are received one by one, each has a header of its own */
 	struct target target;
 	struct addr source; /* the client's, for transparent_source; AF_UNSPEC: none */
 	struct addr

@@ -103,13 +103,6 @@ static const struct direct_dialer *dialer_of(const struct dial *dial)
 	return container_of(dial->dialer, struct direct_dialer, base);
 }
 
-static bool is_loopback(const struct addr *addr)
-{
-	if (addr->family == AF_INET)
-		return ntohl(addr->v4.s_addr) >> 24 == IN_LOOPBACKNET;
-	return IN6_IS_ADDR_LOOPBACK(&addr->v6);
-}
-
 /* The routes are those of our own namespace, and a link-local address names its interface itself. A way
  * that leads to loopback is an address of this host: nothing leaves, and nothing needs to be pinned. */
 static int ask_route(struct dial *dial, int *ret_index)
@@ -135,7 +128,7 @@ static int choose_interface(struct dial *dial, struct leave_by *ret_by)
 {
 	const struct direct_options *options = &dialer_of(dial)->options;
 
-	if (is_loopback(&dial->request.target.addr))
+	if (addr_is_loopback(&dial->request.target.addr))
 		return 0;
 	if (options->bind_interface[0])
 		ret_by->name = options->bind_interface;
@@ -254,7 +247,7 @@ static int connect_stream(struct direct_dial *d)
 /* What goes to loopback is bound to no interface, and must not go elsewhere then: it has one peer. */
 static bool has_one_peer(const struct dial *dial)
 {
-	return dial->request.one_peer || is_loopback(&dial->request.target.addr);
+	return dial->request.one_peer || addr_is_loopback(&dial->request.target.addr);
 }
 
 static int aim_datagrams(struct direct_dial *d)
@@ -316,12 +309,13 @@ static void finish(struct direct_dial *d, int err)
 	timer_stop(&d->timeout, &dial->request.env->loop->timers);
 	if (!err && udp)
 		err = refused(packet_direct_new(&result.packet, &d->io, &dial->request.target.addr,
-						has_one_peer(dial)),
+						has_one_peer(dial), !dial->request.no_trains),
 			      "epoll_ctl", &dial->call);
 	record_end(d, err);
 	result.err = err;
 	result.call = err ? dial->call : NULL;
 	result.io = err || udp ? NULL : &d->io;
+	result.peer = dial->request.target.addr;
 	result.owes_write = !err && d->owes_write;
 	dial_finish(dial, &result);
 }

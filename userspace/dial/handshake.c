@@ -2,6 +2,9 @@
  *
  * Input is peeked at, and only what the codec has eaten leaves the socket: what is handed on is a plain
  * descriptor that has lost nothing. A deferred codec speaks to nobody, its header is owed.
+ *
+ * Datagrams: what comes out is a way. The proxy is always dialed as a stream; if the codec names a relay, that
+ * is dialed too, by the same dialer below.
  */
 #include "dial/handshake.h"
 #include <assert.h>
@@ -10,7 +13,9 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "dial/owed.h"
-#include "dial/packet.h"
+#include "dial/packet_socks5.h"
+#include "dial/packet_stream.h"
+#include "dial/relay.h"
 #include "net/sock.h"
 
 struct handshake_dial {
@@ -21,14 +26,22 @@ struct handshake_dial {
 	void *state;            /* of the codec */
 	uint8_t out[2 * HANDSHAKE_OUT_MAX]; /* a header that is owed, and what the codec says */
 	size_t out_len, sent;
-	size_t seen; /* bytes of input that were not enough */
-	bool again;  /* the codec is asked again without more of them */
-	bool done;   /* but for what is not sent yet */
+	size_t seen;                  /* bytes of input that were not enough */
+	bool again;                   /* the codec is asked again without more of them */
+	bool done;                    /* but for what is not sent yet */
+	struct addr peer;             /* of @io, the proxy; AF_UNSPEC: only a proxy knows it */
+	struct handshake_relay relay; /* for datagrams; while @below is the dial of it */
 };
 
 static const struct handshake_dialer *dialer_of(const struct handshake_dial *d)
 {
 	return container_of(d->base.dialer, const struct handshake_dialer, base);
+}
+
+/* Or its protocol is only put before the connection. */
+static bool names_proxy(const struct handshake_dialer *self)
+{
+	return self->proxy.domain || self->proxy.addr.family != AF_UNSPEC;
 }
 
 static void fail(struct handshake_dial *d, int err, const char *call)
@@ -159,6 +172,61 @@ static int listen_to_proxy(struct handshake_dial *d, const char **ret_call)
 	return wait_for_more(d, have, ret_call);
 }
 
+static void on_relay(void *owner, const struct dial_result *result)
+{
+	struct handshake_dial *d = owner;
+	struct packet_way *way;
+	const char *call;
+	int r;
+
+	d->below = NULL; /* frees itself */
+	if (result->err) {
+		dial_finish(&d->base, result);
+		return;
+	}
+	r = packet_socks5_new(&way, &d->io, result->packet, &d->base.request, &call);
+	if (r) {
+		packet_close(result->packet);
+		fail(d, r, call);
+		return;
+	}
+	dial_finish(&d->base, &(struct dial_result){ .packet = way });
+}
+
+/* The address that has answered is better than a name. */
+static struct target proxy_of(const struct handshake_dial *d)
+{
+	const struct handshake_dialer *self = dialer_of(d);
+
+	if (d->peer.family != AF_UNSPEC)
+		return (struct target){ .addr = d->peer };
+	return names_proxy(self) ? self->proxy : d->base.request.target;
+}
+
+static int dial_relay(struct handshake_dial *d, const char **ret_call)
+{
+	const struct handshake_dialer *self = dialer_of(d);
+	const struct target proxy = proxy_of(d);
+	struct dial_request request = d->base.request;
+
+	self->ops->relay(d->state, &d->relay);
+	relay_request(&request, &d->relay, &proxy, d->io.fd);
+	request.done = on_relay;
+	request.owner = d;
+	(void)sock_set_keep_alive(d->io.fd, &self->keep_alive);
+	loop_io_want(&d->io, EPOLLIN | EPOLLRDHUP);
+	return dial_start(&d->below, self->via, &request, ret_call);
+}
+
+/* All is said: 0 if there is another dial to wait for. */
+static int conclude(struct handshake_dial *d, const char **ret_call) /* @d may be gone on return */
+{
+	if (d->base.request.type == SOCK_DGRAM)
+		return dial_relay(d, ret_call);
+	dial_finish(&d->base, &(struct dial_result){ .io = &d->io });
+	return 0;
+}
+
 static void run(struct handshake_dial *d) /* @d may be gone on return */
 {
 	const char *call = dialer_of(d)->ops->name;
@@ -177,12 +245,24 @@ static void run(struct handshake_dial *d) /* @d may be gone on return */
 			return;
 		}
 	}
-	dial_finish(&d->base, &(struct dial_result){ .io = &d->io });
+	r = conclude(d, &call);
+	if (r)
+		fail(d, r, call);
 }
 
 static void on_io(struct loop_io *io)
 {
-	run(container_of(io, struct handshake_dial, io));
+	struct handshake_dial *d = container_of(io, struct handshake_dial, io);
+	const char *call = dialer_of(d)->ops->name;
+	int r;
+
+	if (!d->below) {
+		run(d);
+		return;
+	}
+	r = packet_socks5_control(io, &call);
+	if (r)
+		fail(d, r, call);
 }
 
 /* The first step has no input. Who owes no answer is paid with the header. */
@@ -203,6 +283,7 @@ static void begin(struct handshake_dial *d, const struct dial_result *below)
 	int r = loop_io_move(&d->io, below->io, on_io);
 
 	d->owed = below->owed;
+	d->peer = below->peer;
 	if (!r)
 		r = greet(d, &call);
 	if (r)
@@ -229,24 +310,49 @@ static struct dial_owed *new_owed(struct handshake_dial *d)
 	return owed;
 }
 
+/* Datagrams go by the stream, as frames. */
+static int carry(const struct handshake_dial *d, struct dial_result *result, const char **ret_call)
+{
+	struct packet_way *way;
+	int r;
+
+	(void)sock_set_keep_alive(result->io->fd, &dialer_of(d)->keep_alive);
+	r = packet_stream_new(&way, result->io, result->owed, &d->base.request.target, ret_call);
+
+	if (!r)
+		*result = (struct dial_result){ .packet = way };
+	return r;
+}
+
 /* The socket is not touched: it goes through as it came. */
 static void defer(struct handshake_dial *d, const struct dial_result *below)
 {
+	const char *call = dialer_of(d)->ops->name;
 	struct dial_result result = *below;
+	struct dial_owed *owed = new_owed(d);
 	int r = 0;
 
-	result.owed = new_owed(d);
-	if (!result.owed)
+	if (!owed)
 		r = -ENOMEM;
 	else if (below->owed)
-		r = dial_owed_join(&result.owed, below->owed, result.owed);
+		r = dial_owed_join(&owed, below->owed, owed);
+	if (r) {
+		dial_owed_free(below->owed);
+		dial_owed_free(owed);
+		fail(d, r, call);
+		return;
+	}
+	result.owed = owed;
+	if (names_proxy(dialer_of(d)))
+		result.peer = (struct addr){ 0 };
+	if (d->base.request.type == SOCK_DGRAM)
+		r = carry(d, &result, &call);
 	if (!r) {
 		dial_finish(&d->base, &result);
 		return;
 	}
-	dial_owed_free(below->owed);
-	dial_owed_free(result.owed);
-	fail(d, r, dialer_of(d)->ops->name);
+	dial_owed_free(owed);
+	fail(d, r, call);
 }
 
 static void on_below(void *owner, const struct dial_result *result)
@@ -269,9 +375,14 @@ static int new_state(struct handshake_dial *d)
 	const struct handshake_target target = { .addr = request->target.addr,
 						 .domain = request->target.domain,
 						 .source = request->source,
-						 .original = request->original };
+						 .original = request->original,
+						 .datagrams = request->type == SOCK_DGRAM };
 
 	d->base.call = self->ops->name;
+	if (target.datagrams && self->ops->no_datagrams) {
+		d->base.call = self->ops->no_datagrams;
+		return -EPROTONOSUPPORT;
+	}
 	d->state = calloc(1, self->ops->state_size);
 	return d->state ? self->ops->init(d->state, &target, &self->config) : -ENOMEM;
 }
@@ -284,13 +395,9 @@ static int handshake_start(struct dial *dial)
 	int r;
 
 	d->io = (struct loop_io)LOOP_IO_NULL;
-	if (request.type == SOCK_DGRAM) {
-		r = packet_supported(self->ops, &dial->call);
-		if (r)
-			return r;
-	}
-	if (self->proxy.domain || self->proxy.addr.family != AF_UNSPEC)
+	if (names_proxy(self))
 		request.target = self->proxy;
+	request.type = SOCK_STREAM;
 	request.done = on_below;
 	request.owner = d;
 	r = new_state(d);

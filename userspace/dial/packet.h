@@ -29,6 +29,7 @@ struct packet_way {
 	int fd;           /* of the socket that carries it, borrowed; -1: a proxy's connection */
 	bool bound;       /* carries datagrams to and from that target only */
 	const char *call; /* what failed when receive() says -errno; static */
+	uint64_t dropped; /* datagrams of a proxy that were none, fragments, or of another peer */
 };
 
 /* @ready from here on, never inside a call of this module. */
@@ -40,16 +41,12 @@ static inline void packet_send(struct packet_way *way, const struct datagram *li
 {
 	way->ops->send(way, list, count, ret);
 }
-/* One batch, which lives until @batch is used again: returns how many, zero-length ones included; source
- * AF_UNSPEC: the dial's target. -EAGAIN: none now, @ready tells. Other -errno with way->call: it carries no
- * more (the target is unreachable, a proxy hung up). */
+/* One batch, which lives until @batch is used again or the way is closed: returns how many, zero-length ones
+ * included; source AF_UNSPEC: the dial's target. -EAGAIN: none now, @ready tells. Other -errno with way->call:
+ * it carries no more (the target is unreachable, a proxy hung up). */
 static inline int packet_receive(struct packet_way *way, struct datagram_batch *batch,
 				 const struct datagram **ret)
 {
 	return way->ops->receive(way, batch, ret);
 }
 void packet_close(struct packet_way *way); /* NULL is fine */
-
-struct handshake_ops;
-/* Whether a proxy that is spoken to by @ops carries datagrams: 0; or -EPROTONOSUPPORT, with *@ret_call. */
-int packet_supported(const struct handshake_ops *ops, const char **ret_call);

@@ -125,13 +125,13 @@ static int direct_receive(struct packet_way *way, struct datagram_batch *batch,
 		*ret = list;
 		return n;
 	}
-	if (n == -EAGAIN && w->err) {
-		way->call = "icmp";
-		return w->err;
-	}
-	if (n == -EAGAIN)
-		loop_io_drained(&w->io, EPOLLIN | EPOLLERR | EPOLLHUP);
-	return -EAGAIN;
+	if (n != -EAGAIN)
+		return -EAGAIN;
+	loop_io_drained(&w->io, EPOLLIN | EPOLLERR | EPOLLHUP);
+	if (!w->err)
+		return -EAGAIN;
+	way->call = "icmp";
+	return w->err;
 }
 
 static void direct_close(struct packet_way *way)
@@ -159,7 +159,7 @@ static void on_io(struct loop_io *io)
 }
 
 int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct addr *peer,
-		      bool bound)
+		      bool bound, bool trains)
 {
 	struct direct_way *w = calloc(1, sizeof(*w));
 	int r;
@@ -180,7 +180,9 @@ int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct 
 		direct_close(&w->base);
 		return r;
 	}
-	(void)datagram_set_gro(w->io.fd);
+	datagram_set_queues(w->io.fd);
+	if (trains)
+		(void)datagram_set_gro(w->io.fd);
 	loop_io_want(&w->io, EPOLLIN);
 	*ret = &w->base;
 	return 0;

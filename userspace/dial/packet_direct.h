@@ -5,7 +5,8 @@
 #pragma once
 #include "dial/packet.h"
 
-/* Takes over the UDP socket that @io has registered. @bound: it is connected to @peer. -errno: the socket
+/* Takes over the UDP socket that @io has registered. @bound: it is connected to @peer.
+ * @trains: they may be received (UDP_GRO). -errno: the socket
  * stays with @io, or is closed. */
 int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct addr *peer,
-		      bool bound);
+		      bool bound, bool trains);

@@ -120,7 +120,7 @@ static bool has_one_server(struct dns_channel *channel)
 }
 
 /* A channel's only server has the last word. Of several, c-ares asks the next after SERVFAIL or
- * REFUSED, and 1.18 forgets which it was if none does better: that ends as DNS_NO_SOCKET. */
+ * REFUSED. */
 static int init_by_conf(struct dns_channel *channel)
 {
 	int r = init_ares(channel, 0);
@@ -204,18 +204,55 @@ bool dns_channel_idle(const struct dns_channel *channel)
 	return !timer_running(&channel->timer); /* every question has its timeout */
 }
 
+struct call {
+	struct dns_channel *channel;
+	dns_reply_fn *fn;
+	void *arg;
+};
+
+/* When no server does better, 1.18 forgets what they said: the last of them just now, while it was read. */
+static void on_reply(void *arg, int status, int timeouts, unsigned char *message, int size)
+{
+	struct call call = *(struct call *)arg;
+
+	free(arg);
+	if (status == ARES_ECONNREFUSED && call.channel->io.refusal)
+		status = call.channel->io.refusal;
+	call.fn(call.arg, status, timeouts, message, size);
+}
+
+static struct call *new_call(struct dns_channel *channel, dns_reply_fn *fn, void *arg)
+{
+	struct call *call = malloc(sizeof(*call));
+
+	if (call)
+		*call = (struct call){ .channel = channel, .fn = fn, .arg = arg };
+	else
+		fn(arg, ARES_ENOMEM, 0, NULL, 0);
+	return call;
+}
+
 void dns_channel_ask(struct dns_channel *channel, const char *name, enum dns_type type,
 		     dns_reply_fn *fn, void *arg)
 {
+	struct call *call = new_call(channel, fn, arg);
+
+	if (!call)
+		return;
 	dns_io_turn(&channel->io);
-	ares_query(channel->ares, name, CLASS_IN, type == DNS_A ? TYPE_A : TYPE_AAAA, fn, arg);
+	ares_query(channel->ares, name, CLASS_IN, type == DNS_A ? TYPE_A : TYPE_AAAA, on_reply,
+		   call);
 	schedule(channel);
 }
 
 void dns_channel_send(struct dns_channel *channel, const uint8_t *message, size_t size,
 		      dns_reply_fn *fn, void *arg)
 {
+	struct call *call = new_call(channel, fn, arg);
+
+	if (!call)
+		return;
 	dns_io_turn(&channel->io);
-	ares_send(channel->ares, message, (int)size, fn, arg);
+	ares_send(channel->ares, message, (int)size, on_reply, call);
 	schedule(channel);
 }

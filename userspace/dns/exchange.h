@@ -4,6 +4,7 @@
  * are told when c-ares is left.
  */
 #pragma once
+#include "base/hash.h"
 #include "dns/channel.h"
 #include "dns/forward.h"
 
@@ -13,7 +14,7 @@ struct dns_reverse;
 
 struct dns_forwards {
 	struct loop *loop;
-	uint64_t seed;
+	struct hash_key secret;
 	enum domain_strategy strategy;
 	struct dns_reverse *reverse; /* NULL: not wanted */
 	size_t waiting;
@@ -24,8 +25,8 @@ struct dns_forwards {
 	uint64_t questions, cache_hits, coalesced, failures;
 };
 
-int dns_forwards_init(struct dns_forwards *forwards, struct loop *loop, uint64_t seed,
-		      const struct config_dns *config); /* -ENOMEM */
+int dns_forwards_init(struct dns_forwards *forwards, struct loop *loop,
+		      const struct hash_key *secret, const struct config_dns *config); /* -ENOMEM */
 /* All are finished, nobody waits. Zeroed is fine. */
 void dns_forwards_deinit(struct dns_forwards *forwards);
 /* As resolver_forward(); -ENOENT: it must be asked. */

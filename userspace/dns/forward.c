@@ -21,11 +21,12 @@ struct exchange {
 	uint8_t *message;
 };
 
-int dns_forwards_init(struct dns_forwards *forwards, struct loop *loop, uint64_t seed,
-		      const struct config_dns *config)
+int dns_forwards_init(struct dns_forwards *forwards, struct loop *loop,
+		      const struct hash_key *secret, const struct config_dns *config)
 {
-	*forwards =
-		(struct dns_forwards){ .loop = loop, .seed = seed, .strategy = config->strategy };
+	*forwards = (struct dns_forwards){ .loop = loop,
+					   .secret = *secret,
+					   .strategy = config->strategy };
 	list_init(&forwards->finished);
 	for (size_t i = 0; i < EXCHANGE_BUCKETS; i++)
 		list_init(&forwards->under_way[i]);
@@ -134,7 +135,7 @@ int dns_forwards_find(struct dns_forwards *forwards, struct dns_forward *forward
 		*ret_now = refuse(forwards, query, query->rcode);
 		return 1;
 	}
-	dns_raw_key_init(&key, forwards->seed, server, query);
+	dns_raw_key_init(&key, &forwards->secret, server, query);
 	size = dns_raw_cache_get(&forwards->cache, &key, forwards->loop->now_ms, forwards->answer);
 	if (size) {
 		forwards->cache_hits++;
@@ -211,7 +212,7 @@ static struct exchange *exchange_new(struct dns_forwards *forwards, const struct
 		return NULL;
 	exchange->owner = forwards;
 	exchange->query = *query;
-	dns_raw_key_init(&exchange->key, forwards->seed, server, query);
+	dns_raw_key_init(&exchange->key, &forwards->secret, server, query);
 	list_init(&exchange->waiting);
 	list_append(&forwards->under_way[exchange->key.hash % EXCHANGE_BUCKETS], &exchange->link);
 	return exchange;

@@ -6,7 +6,13 @@
 #include "dns/cares.h"
 
 /* 1.18 reads as long as there is something: a server that floods would hold the loop. */
-#define READS_A_TURN 64
+#define READS_A_TURN   64
+
+#define HEAD_SIZE      12 /* of a message (RFC 1035 4.1.1) */
+#define RCODE_AT       3
+#define RCODE_SERVFAIL 2
+#define RCODE_NOTIMP   4
+#define RCODE_REFUSED  5
 
 struct socket {
 	struct list link;
@@ -104,6 +110,21 @@ static int on_connect(ares_socket_t fd, const struct sockaddr *sa, ares_socklen_
 	return connect(fd, (struct sockaddr *)&server, length);
 }
 
+/* What a message says with which c-ares asks the next server. */
+static int refusal_of(const uint8_t *message, ssize_t size)
+{
+	switch (size < HEAD_SIZE ? 0 : message[RCODE_AT] & 15) {
+	case RCODE_SERVFAIL:
+		return ARES_ESERVFAIL;
+	case RCODE_NOTIMP:
+		return ARES_ENOTIMP;
+	case RCODE_REFUSED:
+		return ARES_EREFUSED;
+	default:
+		return 0;
+	}
+}
+
 /* NOLINTNEXTLINE(readability-function-size): c-ares' parameters */
 static ares_ssize_t on_receive(ares_socket_t fd, void *buf, size_t size, int flags,
 			       struct sockaddr *from, ares_socklen_t *from_length, void *ctx)
@@ -117,6 +138,7 @@ static ares_ssize_t on_receive(ares_socket_t fd, void *buf, size_t size, int fla
 	}
 	io->reads_left--;
 	n = recvfrom(fd, buf, size, flags, from, from_length);
+	io->refusal = from ? refusal_of(buf, n) : 0; /* of TCP it asks for none */
 	if (n < 0 && errno == EAGAIN)
 		tell_drained(io, fd, EPOLLIN);
 	return n;
@@ -159,6 +181,7 @@ bool dns_io_idle(const struct dns_io *io)
 void dns_io_turn(struct dns_io *io)
 {
 	io->reads_left = READS_A_TURN;
+	io->refusal = 0;
 }
 
 void dns_io_on_state(void *data, int fd, int readable, int writable)

@@ -12,6 +12,7 @@ struct dns_io {
 	const struct dns_channel_options *options;
 	struct list sockets;
 	unsigned reads_left;
+	int refusal; /* what the datagram says that was read just now: ARES_ESERVFAIL, ...; 0: else */
 	/* Descriptors, or -1. The socket and the channel may be gone after. */
 	void (*on_ready)(void *ctx, int readable, int writable);
 	void *ctx;

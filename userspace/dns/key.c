@@ -2,8 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define FNV_PRIME 0x100000001b3U
-
 /* Printable ASCII. A backslash would begin an escape of c-ares, and could smuggle in a dot. */
 static bool is_name_char(char c)
 {
@@ -40,21 +38,8 @@ static int copy_name(struct dns_key *key, const char *name)
 	return 0;
 }
 
-uint32_t dns_hash(uint64_t seed, const void *bytes, size_t size)
-{
-	const unsigned char *from = bytes;
-	uint64_t h = seed;
-
-	for (size_t i = 0; i < size; i++) {
-		h = (h ^ from[i]) * FNV_PRIME;
-		h ^= h >> 32; /* the low bits alone never see the high ones */
-	}
-	h *= seed | 1;
-	return (uint32_t)(h >> 32);
-}
-
-int dns_key_init(struct dns_key *key, uint64_t seed, size_t server, const char *name,
-		 enum dns_type type)
+int dns_key_init(struct dns_key *key, const struct hash_key *secret, size_t server,
+		 const char *name, enum dns_type type)
 {
 	int r = copy_name(key, name);
 
@@ -62,7 +47,8 @@ int dns_key_init(struct dns_key *key, uint64_t seed, size_t server, const char *
 		return r;
 	key->server = server;
 	key->type = type;
-	key->hash = dns_hash(seed ^ server << 1 ^ type, key->name, key->length);
+	key->hash = (uint32_t)hash_bytes(secret, key->name, key->length) ^ (uint32_t)(server << 1) ^
+		    type;
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/hash.h"
 #include "dns/resolver.h"
 
 #define DNS_NAME_MAX  253 /* as text (RFC 1035 2.3.4) */
@@ -12,14 +13,13 @@ struct dns_key {
 	size_t server;
 	enum dns_type type;
 	size_t length;
-	uint32_t hash; /* dns_hash(): every bit of it is as good as another */
+	uint32_t hash; /* every bit of it is as good as another */
 	char name[DNS_NAME_MAX + 1];
 };
 
-uint32_t dns_hash(uint64_t seed, const void *bytes, size_t size);
-/* @seed keeps clients, who choose the names, from choosing the hashes. -EINVAL: no domain name. */
-int dns_key_init(struct dns_key *key, uint64_t seed, size_t server, const char *name,
-		 enum dns_type type);
+/* @secret keeps clients, who choose the names, from choosing the hashes. -EINVAL: no domain name. */
+int dns_key_init(struct dns_key *key, const struct hash_key *secret, size_t server,
+		 const char *name, enum dns_type type);
 bool dns_key_equal(const struct dns_key *a, const struct dns_key *b);
 /* "localhost" and what is below it (RFC 6761 6.3): never asked. */
 bool dns_key_is_localhost(const struct dns_key *key);

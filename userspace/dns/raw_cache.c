@@ -12,9 +12,11 @@ struct entry {
 	uint8_t message[];
 };
 
-void dns_raw_key_init(struct dns_raw_key *key, uint64_t seed, size_t server,
+void dns_raw_key_init(struct dns_raw_key *key, const struct hash_key *secret, size_t server,
 		      const struct dns_query *query)
 {
+	uint8_t about[DNS_WIRE_NAME_MAX + 3 * sizeof(uint16_t)], *at;
+
 	*key = (struct dns_raw_key){ .server = server,
 				     .type = query->type,
 				     .class = query->class,
@@ -24,9 +26,12 @@ void dns_raw_key_init(struct dns_raw_key *key, uint64_t seed, size_t server,
 		key->flags |= DNS_RAW_DNSSEC;
 	for (size_t i = 0; i < key->length; i++)
 		key->name[i] = wire_lower(query->wire[i]);
-	seed ^= (uint64_t)server << 48 ^ (uint64_t)key->flags << 32 ^ (uint64_t)key->class << 16 ^
-		key->type;
-	key->hash = dns_hash(seed, key->name, key->length);
+	/* Who asks chooses all of it. The name's own end separates what follows. */
+	at = mempcpy(about, key->name, key->length);
+	at = mempcpy(at, &key->type, sizeof(key->type));
+	at = mempcpy(at, &key->class, sizeof(key->class));
+	at = mempcpy(at, &key->flags, sizeof(key->flags));
+	key->hash = (uint32_t)hash_bytes(secret, about, (size_t)(at - about)) ^ (uint32_t)server;
 }
 
 bool dns_raw_key_equal(const struct dns_raw_key *a, const struct dns_raw_key *b)

@@ -1,19 +1,20 @@
 /* raw_cache - whole answers until they expire, the least recently used of them leaves first. */
 #pragma once
+#include "base/hash.h"
 #include "base/lru.h"
 #include "dns/message.h"
 
 /* What a forwarded question is about: everything that its answer depends on. */
 struct dns_raw_key {
 	size_t server;
-	uint32_t hash;               /* dns_hash() */
+	uint32_t hash;
 	uint16_t type, class, flags; /* RD, AD, CD, of a header; DNS_RAW_DNSSEC */
 	uint8_t length;
 	uint8_t name[DNS_WIRE_NAME_MAX]; /* in lower case */
 };
 #define DNS_RAW_DNSSEC 1U
 
-void dns_raw_key_init(struct dns_raw_key *key, uint64_t seed, size_t server,
+void dns_raw_key_init(struct dns_raw_key *key, const struct hash_key *secret, size_t server,
 		      const struct dns_query *query);
 bool dns_raw_key_equal(const struct dns_raw_key *a, const struct dns_raw_key *b);
 

@@ -2,7 +2,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include "dns/cache.h"
 #include "dns/channel.h"
 #include "dns/exchange.h"
@@ -23,7 +22,7 @@ struct server {
 
 struct resolver {
 	struct loop *loop;
-	uint64_t seed;
+	struct hash_key secret;
 	struct lru cache;
 	struct dns_questions questions;
 	struct dns_forwards forwards;
@@ -89,11 +88,10 @@ int resolver_new_tuned(struct resolver **ret, struct loop *loop, const struct co
 	resolver->loop = loop;
 	timer_init(&resolver->deliver, on_deliver);
 	dns_questions_init(&resolver->questions);
-	if (getrandom(&resolver->seed, sizeof(resolver->seed), GRND_NONBLOCK) < 0)
-		resolver->seed = (uintptr_t)resolver; /* early at boot */
+	hash_key_init(&resolver->secret);
 	r = lru_init(&resolver->cache, config->cache_capacity);
 	if (!r)
-		r = dns_forwards_init(&resolver->forwards, loop, resolver->seed, config);
+		r = dns_forwards_init(&resolver->forwards, loop, &resolver->secret, config);
 	if (!r)
 		r = add_servers(resolver, config, &options);
 	if (r < 0) {
@@ -237,7 +235,7 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 
 	assert(server < resolver->server_count);
 	list_init(&ask->link);
-	if (dns_key_init(&key, resolver->seed, server, name, type) < 0) {
+	if (dns_key_init(&key, &resolver->secret, server, name, type) < 0) {
 		*ret_now = (struct dns_answer){ .status = DNS_BAD_NAME };
 		return 1;
 	}

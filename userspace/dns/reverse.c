@@ -3,9 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include "base/hash.h"
 #include "base/lru.h"
-#include "dns/key.h"
 
 #define TTL_MIN_S 10 /* a client dials a while after the answer came */
 #define TTL_MAX_S 86400
@@ -18,7 +17,7 @@ struct entry {
 
 struct dns_reverse {
 	pthread_mutex_t lock; /* of everything below */
-	uint64_t seed;
+	struct hash_key secret;
 	struct lru names;
 };
 
@@ -31,8 +30,7 @@ int dns_reverse_new(struct dns_reverse **ret)
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&reverse->lock, NULL);
-	if (getrandom(&reverse->seed, sizeof(reverse->seed), GRND_NONBLOCK) < 0)
-		reverse->seed = (uintptr_t)reverse; /* early at boot */
+	hash_key_init(&reverse->secret);
 	*ret = reverse;
 	return 0;
 }
@@ -48,8 +46,9 @@ void dns_reverse_free(struct dns_reverse *reverse)
 
 static uint32_t hash_of(const struct dns_reverse *reverse, const struct addr *addr)
 {
-	return addr->family == AF_INET ? dns_hash(reverse->seed, &addr->v4, sizeof(addr->v4))
-				       : dns_hash(reverse->seed, &addr->v6, sizeof(addr->v6));
+	size_t size = addr->family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6);
+
+	return (uint32_t)hash_bytes(&reverse->secret, &addr->v6, size);
 }
 
 static bool same_host(const struct addr *a, const struct addr *b)

@@ -219,14 +219,28 @@ static void on_dialed(void *owner, const struct dial_result *result)
 		run(p);
 }
 
+/* As a flow to the server is dialed that @request->url names; who is dialed instead is asked for that server. */
+static struct target probe_target(const struct probe_request *request)
+{
+	const struct target *override = request->override;
+	const struct probe_url *url = request->url;
+	struct target target = { .addr = url->addr,
+				 .domain = url->addr.family == AF_UNSPEC ? url->host : NULL };
+
+	if (!override)
+		return target;
+	if (override->domain || override->addr.family != AF_UNSPEC)
+		target = *override;
+	target.addr.port = override->addr.port ? override->addr.port : url->addr.port;
+	return target;
+}
+
 int probe_start(struct probe **ret, const struct probe_request *request, const char **ret_call)
 {
 	struct probe *p = calloc(1, sizeof(*p));
-	const struct probe_url *url = request->url;
 	const struct dial_request dial = {
 		.env = request->env,
-		.target = { .addr = url->addr,
-			    .domain = url->addr.family == AF_UNSPEC ? url->host : NULL },
+		.target = probe_target(request),
 		.trace = request->trace,
 		.done = on_dialed,
 		.owner = p,

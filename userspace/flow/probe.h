@@ -20,7 +20,9 @@ struct probe_request {
 	struct dial_env *env;
 	const struct dialer *dialer;
 	const struct probe_url *url; /* lives as long as the probe */
-	struct trace *trace;         /* begun by the owner; NULL: nobody asks */
+	const struct target
+		*override;   /* the outbound's: to be dialed instead, as long; NULL: none */
+	struct trace *trace; /* begun by the owner; NULL: nobody asks */
 	probe_done_fn *done;
 	void *owner;
 };

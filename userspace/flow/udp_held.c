@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-void udp_held_init(struct udp_held *held)
+void udp_held_init(struct udp_held *held, struct mem_budget *budget)
 {
-	*held = (struct udp_held){ 0 };
+	*held = (struct udp_held){ .budget = budget };
 	list_init(&held->list);
 }
 
@@ -26,6 +26,7 @@ void udp_held_add(struct udp_held *held, struct held_datagram *datagram)
 	list_append(&held->list, &datagram->link);
 	held->count++;
 	held->bytes += datagram->len;
+	held->budget->used += datagram->len;
 }
 
 static bool put_one(struct udp_held *held, const struct addr *destination, const uint8_t *data,
@@ -34,6 +35,8 @@ static bool put_one(struct udp_held *held, const struct addr *destination, const
 	struct held_datagram *datagram;
 
 	if (udp_held_is_full(held) || len > UDP_HELD_MAX_BYTES - held->bytes)
+		return false;
+	if (mem_budget_left(held->budget) < len)
 		return false;
 	datagram = malloc(sizeof(*datagram) + len);
 	if (!datagram)
@@ -84,5 +87,6 @@ struct held_datagram *udp_held_take(struct udp_held *held)
 	list_unlink(&datagram->link);
 	held->count--;
 	held->bytes -= datagram->len;
+	mem_budget_give(held->budget, datagram->len);
 	return datagram;
 }

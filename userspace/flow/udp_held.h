@@ -1,10 +1,11 @@
 /* udp_held - datagrams that wait until there is a way for them, in order; bounded. */
 #pragma once
 #include "base/list.h"
+#include "base/mem.h"
 #include "net/datagram.h"
 
-#define UDP_HELD_MAX       32        /* datagrams: a QUIC client's first flights */
-#define UDP_HELD_MAX_BYTES (1 << 17) /* so that two of the longest fit */
+#define UDP_HELD_MAX       128 /* datagrams: what a client sends before it waits for an answer */
+#define UDP_HELD_MAX_BYTES (4 << 20) /* so that 50 of the longest fit */
 
 struct held_datagram {
 	struct list link;
@@ -16,9 +17,10 @@ struct held_datagram {
 struct udp_held {
 	struct list list;
 	size_t count, bytes;
+	struct mem_budget *budget; /* of all that is held */
 };
 
-void udp_held_init(struct udp_held *held);
+void udp_held_init(struct udp_held *held, struct mem_budget *budget);
 void udp_held_deinit(struct udp_held *held); /* twice is fine */
 /* Copies it, a train as what it is made of; returns how many did not fit and are lost. */
 unsigned udp_held_put(struct udp_held *held, const struct datagram *datagram);

@@ -4,19 +4,21 @@
 #include <unistd.h>
 #include "net/sock.h"
 #include "net/tproxy.h"
+#include "net/udp_raw.h"
 
 #define BUCKETS_MAX 65536 /* beyond that the chains grow */
 
 struct udp_reply {
-	struct loop_io io;      /* owns the socket */
+	struct loop_io io;      /* owns the socket; of a raw one only the descriptor is used */
 	struct udp_reply *next; /* in its bucket */
 	struct list used;
 	struct udp_replies *owner;
 	uint32_t hash;
-	struct addr from, to; /* to: AF_UNSPEC: all */
+	struct addr from;
+	bool raw;
 };
 
-static const struct addr anybody;
+static const struct addr nobody;
 
 int udp_replies_init(struct udp_replies *replies)
 {
@@ -41,7 +43,10 @@ static void reply_free(struct udp_reply *reply)
 		at = &(*at)->next;
 	*at = reply->next;
 	list_unlink(&reply->used);
-	loop_io_close(&reply->io);
+	if (reply->raw)
+		close(reply->io.fd);
+	else
+		loop_io_close(&reply->io);
 	replies->stats.open--;
 	free(reply);
 }
@@ -54,31 +59,14 @@ void udp_replies_deinit(struct udp_replies *replies)
 	replies->buckets = NULL;
 }
 
-static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from,
-				const struct addr *to)
+static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from)
 {
-	uint32_t hash = addr_hash(&replies->key, from, to);
+	uint32_t hash = addr_hash(&replies->key, from, &nobody);
 	struct udp_reply *reply = replies->buckets[hash & replies->mask];
 
-	while (reply && (reply->hash != hash || !addr_equal(&reply->from, from) ||
-			 !addr_equal(&reply->to, to)))
+	while (reply && (reply->hash != hash || !addr_equal(&reply->from, from)))
 		reply = reply->next;
 	return reply;
-}
-
-/* What others sent before a socket was connected is not for us. */
-static unsigned take(const struct udp_reply *reply, const struct datagram *list, unsigned count,
-		     struct datagram *ret)
-{
-	unsigned taken = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (reply->to.family != AF_UNSPEC && !addr_equal(&list[i].source, &reply->to))
-			continue;
-		ret[taken] = list[i];
-		ret[taken++].destination = reply->from;
-	}
-	return taken;
 }
 
 static void on_readable(struct loop_io *io)
@@ -88,23 +76,37 @@ static void on_readable(struct loop_io *io)
 	struct datagram taken[DATAGRAM_BATCH];
 	const struct datagram *list;
 	int count = datagram_receive(replies->batch, io->fd, &list);
-	unsigned kept;
 
 	if (count == -EAGAIN)
 		loop_io_drained(io, EPOLLIN | EPOLLERR);
 	if (count <= 0)
 		return; /* an error is cleared, and was about what had been sent */
-	kept = take(reply, list, (unsigned)count, taken);
-	if (kept)
-		replies->received(replies->owner, taken, kept); /* may free @reply */
+	for (int i = 0; i < count; i++) {
+		taken[i] = list[i];
+		taken[i].destination = reply->from;
+	}
+	replies->received(replies->owner, taken, (unsigned)count); /* may free @reply */
+}
+
+static int open_raw(struct udp_reply *reply)
+{
+	int r = udp_raw_open(&reply->from, reply->owner->mark, &reply->io.fd);
+
+	reply->raw = !r;
+	return r;
 }
 
 static int open_socket(struct udp_reply *reply)
 {
 	const struct udp_replies *replies = reply->owner;
 	const char *call;
-	int fd, r = tproxy_reply_socket(&reply->from, &reply->to, replies->mark, &fd, &call);
+	int fd, r;
 
+	if (sock_addr_is_local(&reply->from))
+		return open_raw(reply);
+	r = tproxy_reply_socket(&reply->from, replies->mark, &fd, &call);
+	if (r == -EADDRINUSE)
+		return open_raw(reply);
 	if (r < 0)
 		return r;
 	r = loop_io_init(&reply->io, replies->loop, fd, on_readable);
@@ -117,8 +119,7 @@ static int open_socket(struct udp_reply *reply)
 	return 0;
 }
 
-static int reply_open(struct udp_replies *replies, const struct addr *from, const struct addr *to,
-		      struct udp_reply **ret)
+static int reply_open(struct udp_replies *replies, const struct addr *from, struct udp_reply **ret)
 {
 	struct udp_reply *reply = calloc(1, sizeof(*reply)), **bucket;
 	int r;
@@ -127,9 +128,7 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, cons
 		return -ENOMEM;
 	reply->owner = replies;
 	reply->from = *from;
-	if (sock_addr_is_local(from))
-		reply->to = *to;
-	reply->hash = addr_hash(&replies->key, from, &reply->to);
+	reply->hash = addr_hash(&replies->key, from, &nobody);
 	r = open_socket(reply);
 	if (r < 0) {
 		free(reply);
@@ -149,15 +148,12 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, cons
 	return 0;
 }
 
-static int reply_get(struct udp_replies *replies, const struct addr *from, const struct addr *to,
-		     struct udp_reply **ret)
+static int reply_get(struct udp_replies *replies, const struct addr *from, struct udp_reply **ret)
 {
-	struct udp_reply *reply = search(replies, from, &anybody);
+	struct udp_reply *reply = search(replies, from);
 
 	if (!reply)
-		reply = search(replies, from, to);
-	if (!reply)
-		return reply_open(replies, from, to, ret);
+		return reply_open(replies, from, ret);
 	list_unlink(&reply->used);
 	list_append(&replies->used, &reply->used);
 	*ret = reply;
@@ -172,22 +168,23 @@ static void send_some(const struct udp_reply *reply, const struct addr *to,
 
 	for (unsigned i = 0; i < count; i++) {
 		addressed[i] = list[i];
-		addressed[i].destination = reply->to.family == AF_UNSPEC ? *to : anybody;
+		addressed[i].destination = *to;
 	}
-	datagram_send(reply->io.fd, addressed, count, &sent);
+	if (reply->raw)
+		udp_raw_send(reply->io.fd, &reply->from, addressed, count, &sent);
+	else
+		datagram_send(reply->io.fd, addressed, count, &sent);
 	ret->sent += sent.sent;
 	ret->failed += sent.failed;
 	if (sent.err)
 		ret->err = sent.err;
-	if (sent.icmp)
-		ret->icmp = sent.icmp;
 }
 
 void udp_reply_send(struct udp_replies *replies, const struct addr *from, const struct addr *to,
 		    const struct datagram *list, unsigned count, struct datagram_sent *ret)
 {
 	struct udp_reply *reply;
-	int r = reply_get(replies, from, to, &reply);
+	int r = reply_get(replies, from, &reply);
 
 	*ret = (struct datagram_sent){ .err = r };
 	if (r < 0) {

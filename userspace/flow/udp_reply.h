@@ -2,8 +2,9 @@
  * all clients, bounded, the one unused the longest makes room.
  *
  * Such a socket belongs to an address that is not ours, and is not connected, so that TPROXY goes on giving what
- * clients send there to the listener. If the address is ours then the socket is connected to its one client, and
- * a service of this host on the same port keeps its traffic. Clients' datagrams may arrive at either.
+ * clients send there to the listener; what arrives at it all the same is passed on. Where the address is ours, or
+ * a service of this host keeps the port to itself, answers leave by a raw socket, and the service keeps its
+ * traffic.
  */
 #pragma once
 #include <stdint.h>
@@ -36,7 +37,7 @@ struct udp_replies {
 /* @replies is set up to here: loop, batch, received, owner, capacity, mark. -ENOMEM. */
 int udp_replies_init(struct udp_replies *replies);
 void udp_replies_deinit(struct udp_replies *replies); /* zeroed is fine */
-/* Sends @list, whose addresses do not matter, from @from to @to. Without a socket (-EADDRINUSE: a service of this
- * host keeps the port to itself) all of it failed. */
+/* Sends @list, whose addresses do not matter, from @from to @to, of one family. Without a socket all of it
+ * failed. */
 void udp_reply_send(struct udp_replies *replies, const struct addr *from, const struct addr *to,
 		    const struct datagram *list, unsigned count, struct datagram_sent *ret);

@@ -169,7 +169,7 @@ static void forward_held(struct udp_session *s)
 	struct held_datagram *held;
 	struct udp_held others;
 
-	udp_held_init(&others);
+	udp_held_init(&others, s->held.budget);
 	while ((held = udp_held_take(&s->held)) != NULL) {
 		const struct datagram datagram = as_datagram(held, &source);
 
@@ -188,10 +188,13 @@ static void forward_held(struct udp_session *s)
 	}
 }
 
-/* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. */
+/* Whose answer the client is to see: its own destination, if a name or a rule led elsewhere. Of an address of
+ * the other family it cannot be told. */
 static const struct addr *answers_as(const struct udp_session *s, const struct addr *source)
 {
-	if (source->family == AF_UNSPEC || (!s->unmapped && addr_equal(source, &s->way->peer)))
+	bool mapped = !s->unmapped || source->family != s->entry.source.family;
+
+	if (source->family == AF_UNSPEC || (mapped && addr_equal(source, &s->way->peer)))
 		return &s->destination;
 	return source;
 }
@@ -409,7 +412,7 @@ struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbo
 				   .rule = CONFIG_NONE };
 	list_init(&s->link);
 	list_init(&s->questions);
-	udp_held_init(&s->held);
+	udp_held_init(&s->held, &w->relay_env.memory);
 	timer_init(&s->timer, on_sniff_timeout);
 	if (udp_table_add(&udp->table, &s->entry)) {
 		mem_pool_put(&udp->pool, s);

@@ -114,6 +114,13 @@ bool addr_is_unspecified(const struct addr *addr)
 	return addr->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&addr->v6);
 }
 
+bool addr_is_loopback(const struct addr *addr)
+{
+	if (addr->family == AF_INET)
+		return ntohl(addr->v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	return addr->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&addr->v6);
+}
+
 bool addr_is_multicast(const struct addr *addr)
 {
 	if (addr->family == AF_INET)

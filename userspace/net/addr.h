@@ -29,6 +29,7 @@ const char *addr_format(const struct addr *addr, char *buf);
 
 bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_is_unspecified(const struct addr *addr); /* 0.0.0.0, :: */
+bool addr_is_loopback(const struct addr *addr);    /* 127.0.0.0/8, ::1 */
 bool addr_is_multicast(const struct addr *addr);   /* and 255.255.255.255 */
 /* Of two, as addr_equal() sees them; AF_UNSPEC: nothing. */
 uint32_t addr_hash(const struct hash_key *key, const struct addr *a, const struct addr *b);

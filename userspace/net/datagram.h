@@ -23,9 +23,9 @@ struct datagram {
 	size_t head_len;
 	uint16_t
 		segment; /* a train: size of each but the last, which may be shorter; 0: it is one */
-	bool truncated; /* it was longer than DATAGRAM_MAX, which takes an IPv6 jumbogram (RFC 2675) */
-	uint8_t dscp;  /* received by a listener */
-	int interface; /* received by a listener: index of it */
+	bool truncated;  /* it was longer than DATAGRAM_MAX: not by UDP, not a train */
+	uint8_t dscp;    /* received by a listener */
+	int interface;   /* received by a listener: index of it */
 };
 
 /* How many datagrams it is. */
@@ -43,8 +43,8 @@ int datagram_batch_new(struct datagram_batch **ret);    /* -ENOMEM */
 void datagram_batch_free(struct datagram_batch *batch); /* NULL is fine */
 
 /* Up to DATAGRAM_BATCH of them, which live until @batch is used again; returns how many, zero-length ones
- * included. Never waits. -EAGAIN: none; other -errno: an error of the socket (ICMP on a connected one; -EMSGSIZE
- * is only about the path MTU), which is cleared, and is told before the datagrams that wait. */
+ * included. Never waits. -EAGAIN: none; other -errno: an error of the socket (ICMP on a connected one;
+ * -EMSGSIZE is only about the path MTU), which is cleared, and is told before the datagrams that wait. */
 int datagram_receive(struct datagram_batch *batch, int fd, const struct datagram **ret);
 
 struct datagram_sent {
@@ -62,3 +62,6 @@ void datagram_send(int fd, const struct datagram *list, unsigned count, struct d
 
 /* UDP_GRO; without it (before 5.0) datagrams come one by one. -errno. */
 int datagram_set_gro(int fd);
+/* Queues for a burst, in and out, as far as the kernel grants them. CAP_NET_ADMIN beyond net.core.rmem_max and
+ * wmem_max. */
+void datagram_set_queues(int fd);

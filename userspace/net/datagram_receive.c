@@ -4,10 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "net/sock.h"
 
 #ifndef IPV6_ORIGDSTADDR
 #define IPV6_ORIGDSTADDR 74
 #endif
+
+/* What comes in while the loop does something else: 40 ms of 1 Gbit/s in full frames, each of which counts as
+ * 2.25 KiB (truesize). The default of 208 KiB is 1 ms of it. */
+#define BURST   (8U << 20)
 
 #define SLOT    65536 /* DATAGRAM_MAX, in pages */
 #define CONTROL 256   /* all that a dual-stack listener asks for takes 224 */
@@ -105,7 +110,8 @@ static void take(struct mmsghdr *message, struct datagram *datagram)
 	*datagram = (struct datagram){ .data = header->msg_iov->iov_base,
 				       .len = message->msg_len,
 				       .truncated = header->msg_flags & MSG_TRUNC };
-	(void)addr_from_sockaddr(header->msg_name, &datagram->source);
+	if (header->msg_namelen)
+		(void)addr_from_sockaddr(header->msg_name, &datagram->source);
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg; cmsg = CMSG_NXTHDR(header, cmsg)) {
 		if (cmsg->cmsg_level == IPPROTO_IP)
 			take_v4(cmsg, datagram);
@@ -140,4 +146,10 @@ int datagram_set_gro(int fd)
 	static const int one = 1;
 
 	return setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof(one)) < 0 ? -errno : 0;
+}
+
+void datagram_set_queues(int fd)
+{
+	(void)sock_set_receive_buffer(fd, BURST);
+	(void)sock_set_send_buffer(fd, BURST);
 }

@@ -4,9 +4,9 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <linux/icmp.h> /* the one of netinet/ has a struct icmp too */
-#include <netinet/udp.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "net/checksum.h"
 #include "net/sock.h"
 
 #define MAX4      576  /* bytes of the whole packet: RFC 1812 4.3.2.3 */
@@ -62,50 +62,6 @@ void icmp_close(struct icmp *icmp)
 	*icmp = (struct icmp){ -1, -1 };
 }
 
-/* RFC 1071, in network byte order throughout. */
-static uint64_t sum_of(uint64_t sum, const void *data, size_t len)
-{
-	const uint8_t *bytes = data;
-	uint16_t word;
-
-	for (; len > 1; len -= 2, bytes += 2) {
-		memcpy(&word, bytes, 2);
-		sum += word;
-	}
-	if (len) {
-		word = 0;
-		memcpy(&word, bytes, 1);
-		sum += word;
-	}
-	return sum;
-}
-
-static uint16_t folded(uint64_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-/* The datagram's header as it was on the wire. */
-static struct udphdr udp_header(const struct addr *source, const struct addr *destination,
-				const uint8_t *data, size_t len)
-{
-	struct udphdr udp = { .uh_sport = htons(source->port),
-			      .uh_dport = htons(destination->port),
-			      .uh_ulen = htons((uint16_t)(sizeof(udp) + len)) };
-	uint64_t sum = htons(IPPROTO_UDP) + udp.uh_ulen;
-	size_t addr_len = source->family == AF_INET ? 4 : 16;
-
-	sum = sum_of(sum, &source->v6, addr_len);
-	sum = sum_of(sum, &destination->v6, addr_len);
-	sum = sum_of(sum, &udp, sizeof(udp));
-	udp.uh_sum = folded(sum_of(sum, data, len));
-	if (!udp.uh_sum)
-		udp.uh_sum = 0xffff; /* 0 is "none": RFC 768 */
-	return udp;
-}
-
 static int send_packet(int fd, const struct addr *to, const void *packet, size_t len)
 {
 	struct addr no_port = *to; /* a port is a protocol to raw(7) */
@@ -145,8 +101,10 @@ static int send4(int fd, const struct addr *source, const struct addr *destinati
 
 	if (quoted)
 		memcpy(packet.data, data, quoted);
-	packet.quoted_ip.ip_sum = folded(sum_of(0, &packet.quoted_ip, sizeof(packet.quoted_ip)));
-	packet.icmp.checksum = folded(sum_of(0, &packet.icmp, total - sizeof(packet.ip)));
+	packet.quoted_ip.ip_sum = checksum_end(
+		checksum_add(0, &packet.quoted_ip, sizeof(packet.quoted_ip)));
+	packet.icmp.checksum = checksum_end(
+		checksum_add(0, &packet.icmp, total - sizeof(packet.ip)));
 	/* The kernel fills in length, identification and checksum of the outer header. */
 	return send_packet(fd, source, &packet, total);
 }
@@ -176,15 +134,15 @@ static int send6(int fd, const struct addr *source, const struct addr *destinati
 	if (quoted)
 		memcpy(packet.data, data, quoted);
 	packet.ip.ip6_plen = htons((uint16_t)payload);
-	sum = sum_of(sum, &packet.ip.ip6_src, 2 * sizeof(packet.ip.ip6_src));
-	packet.icmp.icmp6_cksum = folded(sum_of(sum, &packet.icmp, payload));
+	sum = checksum_add(sum, &packet.ip.ip6_src, 2 * sizeof(packet.ip.ip6_src));
+	packet.icmp.icmp6_cksum = checksum_end(checksum_add(sum, &packet.icmp, payload));
 	return send_packet(fd, source, &packet, sizeof(packet.ip) + payload);
 }
 
 /* RFC 1122 3.2.2, RFC 4443 2.4 (e): nothing is said to, or in the name of, what is not one host. */
 static bool is_one_host(const struct addr *addr)
 {
-	return !addr_is_unspecified(addr) && !addr_is_multicast(addr);
+	return addr->family != AF_UNSPEC && !addr_is_unspecified(addr) && !addr_is_multicast(addr);
 }
 
 int icmp_port_unreachable(struct icmp *icmp, const struct addr *source,

@@ -12,8 +12,8 @@ struct icmp {
 
 int icmp_open(struct icmp *icmp, uint32_t mark); /* SO_MARK, 0: none; -errno: neither family */
 void icmp_close(struct icmp *icmp);              /* zeroed is not fine, { -1, -1 } is */
-/* A datagram of @data (one, not a train) went from @source to @destination; as much of it is quoted as has room.
- * -EINVAL: these are not two hosts of one family; -EAFNOSUPPORT; -errno of sendto(). The caller limits the
- * rate. */
+/* A datagram of @data (one, not a train) went from @source to @destination; as much of it is quoted as has
+ * room. -EINVAL: these are not two hosts of one family; -EAFNOSUPPORT; -errno of sendto(). The caller limits
+ * the rate. */
 int icmp_port_unreachable(struct icmp *icmp, const struct addr *source,
 			  const struct addr *destination, const uint8_t *data, size_t len);

@@ -4,10 +4,7 @@
 #include "net/datagram.h"
 #include "net/sock.h"
 
-#define BACKLOG        4096
-/* What comes in while the loop does something else: 40 ms of 1 Gbit/s in full frames, each of which counts as
- * 2.25 KiB (truesize). The default of 208 KiB is 1 ms of it. */
-#define RECEIVE_BUFFER (8 << 20)
+#define BACKLOG 4096
 
 static int set_flag(int fd, int level, int name, const char *what, const char **ret_call)
 {
@@ -79,7 +76,7 @@ int tproxy_listen(const struct addr *addr, int *ret_fd, const char **ret_call)
 	return 0;
 }
 
-/* What datagram_receive() makes destination, interface and DSCP of. A dual-stack socket needs those of IPv4 too. */
+/* What datagram_receive() makes destination, interface and DSCP of. A dual-stack socket needs both kinds. */
 static int set_reports(int fd, sa_family_t family, const char **ret_call)
 {
 	static const struct {
@@ -115,8 +112,8 @@ int tproxy_listen_udp(const struct addr *addr, int *ret_fd, const char **ret_cal
 	if (!r)
 		r = set_reports(fd, addr->family, ret_call);
 	if (!r) {
-		(void)datagram_set_gro(fd);                        /* one by one then */
-		(void)sock_set_receive_buffer(fd, RECEIVE_BUFFER); /* a burst is lost earlier */
+		datagram_set_queues(fd);
+		(void)datagram_set_gro(fd); /* one by one then */
 		r = bind_to(fd, addr, ret_call);
 	}
 	if (r)
@@ -145,11 +142,9 @@ static int set_reply_options(int fd, sa_family_t family, uint32_t mark, const ch
 	return sock_set_may_fragment(fd, family);
 }
 
-int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t mark, int *ret_fd,
-			const char **ret_call)
+int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, const char **ret_call)
 {
 	defer_close int fd = socket(from->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct sockaddr_storage sa;
 	int r;
 
 	if (fd < 0) {
@@ -161,12 +156,8 @@ int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t
 		r = bind_to(fd, from, ret_call);
 	if (r)
 		return r;
-	if (to->family != AF_UNSPEC &&
-	    connect(fd, (struct sockaddr *)&sa, addr_to_sockaddr(to, &sa)) < 0) {
-		*ret_call = "connect";
-		return -errno;
-	}
-	(void)datagram_set_gro(fd);
+	datagram_set_queues(fd);
+	(void)datagram_set_gro(fd); /* one by one then */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -13,13 +13,11 @@ int tproxy_listen(const struct addr *addr, int *ret_fd, const char **ret_call);
  * have one each, and the kernel gives all datagrams of one sender to the same, as long as these come in by one
  * interface. With UDP_GRO if there is any. */
 int tproxy_listen_udp(const struct addr *addr, int *ret_fd, const char **ret_call);
-/* A UDP socket, non-blocking, that speaks as @from, whoever has that address (IP_TRANSPARENT), to anybody; @to is
- * not AF_UNSPEC: to that one only, so that what others send to @from does not come here (but for what came in
- * the instant before connect(): its source tells). TPROXY hands @to's next datagrams for @from to it, not to the
- * listener; with UDP_GRO if there is any. CAP_NET_ADMIN. @mark: SO_MARK, 0: none.
+/* A UDP socket, non-blocking, that speaks as @from, whoever has that address (IP_TRANSPARENT), to anybody. TPROXY
+ * goes on handing what is sent to @from to the listener; what the host takes for its own comes here, with UDP_GRO
+ * if there is any. CAP_NET_ADMIN. @mark: SO_MARK, 0: none.
  *
  * Its datagrams have no DF and are fragmented where they must be: path MTU discovery cannot work, for a router
  * that finds one too long tells @from, not us. -EADDRINUSE: a service of this host has the port, there or on all
  * addresses, without SO_REUSEADDR. */
-int tproxy_reply_socket(const struct addr *from, const struct addr *to, uint32_t mark, int *ret_fd,
-			const char **ret_call);
+int tproxy_reply_socket(const struct addr *from, uint32_t mark, int *ret_fd, const char **ret_call);

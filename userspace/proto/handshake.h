@@ -17,6 +17,7 @@ struct handshake_target {
 	const char *domain;   /* NULL: @addr */
 	struct addr source;   /* of the client, for the PROXY protocol; AF_UNSPEC: not known */
 	struct addr original; /* where the client wanted to go, for the PROXY protocol */
+	bool datagrams;       /* UDP to it, not TCP; of codecs that carry it */
 };
 
 /* Of an outbound; lives longer than its handshakes. */
@@ -43,8 +44,15 @@ struct handshake_step {
 	int err;         /* -errno */
 };
 
+/* Where a proxy takes datagrams, as it says. */
+struct handshake_relay {
+	struct addr addr; /* AF_UNSPEC: @domain at addr.port */
+	char domain[256]; /* "": where the proxy itself is */
+};
+
 struct handshake_ops {
 	const char *name;
+	const char *no_datagrams; /* static: why it carries none; NULL: it does */
 	size_t state_size;
 	/* -errno: this target cannot be told (-EAFNOSUPPORT: socks4 and IPv6; -ENAMETOOLONG). */
 	int (*init)(void *state, const struct handshake_target *target,
@@ -56,6 +64,9 @@ struct handshake_ops {
 	bool deferred;
 	/* Deferred: the answer, as step() with input and no output. NULL: there is none. */
 	enum handshake_result (*answer)(void *state, struct handshake_step *step);
+	/* After HANDSHAKE_DONE of a target of datagrams: they go by another way, as long as this stream lasts.
+	 * NULL: they go by the stream. */
+	void (*relay)(const void *state, struct handshake_relay *ret);
 };
 
 extern const struct handshake_ops socks5_handshake, socks4_handshake, http_connect_handshake,

@@ -293,6 +293,7 @@ static enum handshake_result http_connect_step(void *state, struct handshake_ste
 
 const struct handshake_ops http_connect_handshake = {
 	.name = "HTTP CONNECT",
+	.no_datagrams = "http carries no UDP",
 	.state_size = sizeof(struct http_connect),
 	.init = http_connect_init,
 	.step = http_connect_step,

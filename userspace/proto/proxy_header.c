@@ -92,6 +92,7 @@ static enum handshake_result v2_step(void *state, struct handshake_step *step)
 
 const struct handshake_ops proxy_v1_handshake = {
 	.name = "PROXY protocol v1",
+	.no_datagrams = "proxy_protocol carries no UDP",
 	.state_size = sizeof(struct proxy_header),
 	.init = header_init,
 	.step = v1_step,
@@ -100,6 +101,7 @@ const struct handshake_ops proxy_v1_handshake = {
 
 const struct handshake_ops proxy_v2_handshake = {
 	.name = "PROXY protocol v2",
+	.no_datagrams = "proxy_protocol carries no UDP",
 	.state_size = sizeof(struct proxy_header),
 	.init = header_init,
 	.step = v2_step,

@@ -111,6 +111,7 @@ static enum handshake_result socks4_step(void *state, struct handshake_step *ste
 
 const struct handshake_ops socks4_handshake = {
 	.name = "socks4",
+	.no_datagrams = "socks4 carries no UDP",
 	.state_size = sizeof(struct socks4),
 	.init = socks4_init,
 	.step = socks4_step,

@@ -1,20 +1,21 @@
-/* socks5 - CONNECT of RFC 1928 with no authentication, or with a user name and password (RFC 1929) if
- * there are any. Each message is taken whole; a refusal is one as soon as its code is there. */
+/* socks5 - CONNECT and UDP ASSOCIATE of RFC 1928 with no authentication, or with a user name and password
+ * (RFC 1929) if there are any. Each message is taken whole; a refusal is one as soon as its code is there. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include "base/names.h"
 #include "proto/handshake.h"
+#include "proto/socks5_address.h"
 
 #define VERSION       5
 #define AUTH_VERSION  1
 #define METHOD_NONE   0
 #define METHOD_USER   2
 #define METHOD_REFUSE 0xff
-#define CONNECT       1
-#define REPLY_HEAD    4 /* version, reply, reserved, type of the address */
+#define REPLY_HEAD    3 /* version, reply, reserved */
+#define NOT_SUPPORTED 7
 
-enum address_type { TYPE_IPV4 = 1, TYPE_DOMAIN = 3, TYPE_IPV6 = 4 };
+enum command { CONNECT = 1, UDP_ASSOCIATE = 3 };
 
 enum stage { GREET, METHOD, AUTHENTICATION, REPLY };
 
@@ -22,6 +23,7 @@ struct socks5 {
 	enum stage stage;
 	struct handshake_target target;
 	const struct handshake_config *config;
+	struct handshake_relay relay; /* of UDP ASSOCIATE */
 };
 
 static const struct refusal {
@@ -97,25 +99,19 @@ static enum handshake_result greet(struct socks5 *s, struct handshake_step *step
 	return HANDSHAKE_MORE;
 }
 
+/* The address that datagrams will come from is not known: zeros (RFC 1928 4). */
 static enum handshake_result request(struct socks5 *s, struct handshake_step *step)
 {
-	const struct addr *addr = &s->target.addr;
+	static const struct addr unknown = { .family = AF_INET };
+	const struct handshake_target *target = &s->target;
 
 	put_byte(step, VERSION);
-	put_byte(step, CONNECT);
+	put_byte(step, target->datagrams ? UDP_ASSOCIATE : CONNECT);
 	put_byte(step, 0);
-	if (s->target.domain) {
-		put_byte(step, TYPE_DOMAIN);
-		put_text(step, s->target.domain);
-	} else if (addr->family == AF_INET) {
-		put_byte(step, TYPE_IPV4);
-		put(step, &addr->v4, sizeof(addr->v4));
-	} else {
-		put_byte(step, TYPE_IPV6);
-		put(step, &addr->v6, sizeof(addr->v6));
-	}
-	put_byte(step, addr->port >> 8);
-	put_byte(step, addr->port & 0xff);
+	step->out_len += target->datagrams
+				 ? socks5_put_address(step->out + step->out_len, &unknown, NULL)
+				 : socks5_put_address(step->out + step->out_len, &target->addr,
+						      target->domain);
 	s->stage = REPLY;
 	return HANDSHAKE_MORE;
 }
@@ -161,42 +157,52 @@ static enum handshake_result take_verdict(struct socks5 *s, struct handshake_ste
 	return request(s, step);
 }
 
-/* With its length byte; 0: not known yet, -1: no such type. */
-static int address_length(const struct handshake_step *step)
+static enum handshake_result no(const struct socks5 *s, struct handshake_step *step, uint8_t code)
 {
-	switch (step->in[REPLY_HEAD - 1]) {
-	case TYPE_IPV4:
-		return sizeof(struct in_addr);
-	case TYPE_IPV6:
-		return sizeof(struct in6_addr);
-	case TYPE_DOMAIN:
-		return step->in_len > REPLY_HEAD ? 1 + step->in[REPLY_HEAD] : 0;
-	default:
-		return -1;
-	}
+	if (code == NOT_SUPPORTED && s->target.datagrams)
+		return refuse(step, refusals[code].err, "socks5: UDP ASSOCIATE is not supported");
+	if (code >= ARRAY_SIZE(refusals))
+		code = 0;
+	return refuse(step, refusals[code].err, refusals[code].why);
+}
+
+/* False: this is no place to send to. */
+static bool keep_relay(struct socks5 *s, const struct socks5_address *address)
+{
+	s->relay = (struct handshake_relay){ .addr = address->addr };
+	if (address->domain_len)
+		memcpy(s->relay.domain, address->domain, address->domain_len);
+	if (address->addr.family != AF_UNSPEC && addr_is_unspecified(&address->addr))
+		s->relay.addr = (struct addr){ .port = address->addr.port };
+	return address->addr.port && strlen(s->relay.domain) == address->domain_len;
 }
 
 /* The address that the proxy connects from is of no use, but has to be taken. */
-static enum handshake_result take_reply(struct handshake_step *step)
+static enum handshake_result take_reply(struct socks5 *s, struct handshake_step *step)
 {
+	struct socks5_address address;
 	int len;
 
 	if (step->in_len && step->in[0] != VERSION)
 		return bad(step, "socks5: not a reply");
-	if (step->in_len >= 2 && step->in[1]) {
-		uint8_t code = step->in[1] < ARRAY_SIZE(refusals) ? step->in[1] : 0;
-
-		return refuse(step, refusals[code].err, refusals[code].why);
-	}
+	if (step->in_len >= 2 && step->in[1])
+		return no(s, step, step->in[1]);
 	if (step->in_len < REPLY_HEAD)
 		return HANDSHAKE_MORE;
-	len = address_length(step);
+	len = socks5_get_address(step->in + REPLY_HEAD, step->in_len - REPLY_HEAD, &address);
 	if (len < 0)
 		return bad(step, "socks5: a reply with an unknown type of address");
-	if (!len || step->in_len < REPLY_HEAD + (size_t)len + sizeof(in_port_t))
+	if (!len)
 		return HANDSHAKE_MORE;
-	step->eaten = REPLY_HEAD + (size_t)len + sizeof(in_port_t);
+	if (s->target.datagrams && !keep_relay(s, &address))
+		return bad(step, "socks5: a relay for UDP that is none");
+	step->eaten = REPLY_HEAD + (size_t)len;
 	return HANDSHAKE_DONE;
+}
+
+static void socks5_relay(const void *state, struct handshake_relay *ret)
+{
+	*ret = ((const struct socks5 *)state)->relay;
 }
 
 static enum handshake_result socks5_step(void *state, struct handshake_step *step)
@@ -211,7 +217,7 @@ static enum handshake_result socks5_step(void *state, struct handshake_step *ste
 	case AUTHENTICATION:
 		return take_verdict(s, step);
 	case REPLY:
-		return take_reply(step);
+		return take_reply(s, step);
 	}
 	assert(false);
 	return HANDSHAKE_BAD;
@@ -222,4 +228,5 @@ const struct handshake_ops socks5_handshake = {
 	.state_size = sizeof(struct socks5),
 	.init = socks5_init,
 	.step = socks5_step,
+	.relay = socks5_relay,
 };

@@ -1,4 +1,5 @@
 /* vless - VLESS version 0 without flow: one header before the client's first bytes, one before the server's.
+ * Datagrams follow as frames.h says.
  *
  * No encryption and no integrity of its own: it is for networks that are trusted, or inside a tunnel. A
  * server that does not know the UUID hangs up, or plays another one; there is no refusal.
@@ -9,8 +10,9 @@
 
 #define VERSION     0
 #define UUID_LEN    16
-#define TCP         1
 #define ANSWER_HEAD 2 /* version, length of what it adds */
+
+enum command { TCP = 1, UDP = 2 };
 
 enum address_type { TYPE_IPV4 = 1, TYPE_DOMAIN = 2, TYPE_IPV6 = 3 };
 
@@ -45,7 +47,7 @@ static enum handshake_result vless_step(void *state, struct handshake_step *step
 	*at++ = VERSION;
 	at = put(at, v->uuid, UUID_LEN);
 	*at++ = 0; /* nothing added */
-	*at++ = TCP;
+	*at++ = v->target.datagrams ? UDP : TCP;
 	*at++ = (uint8_t)(addr->port >> 8);
 	*at++ = (uint8_t)addr->port;
 	if (v->target.domain) {

@@ -1,5 +1,6 @@
 /* Sockets for datagrams: as their outbound wants them, and only where there is a route. */
 #include "udp_rig.h"
+#include "base/names.h"
 #include "dial/race.h"
 
 static void test_plain(void **state)
@@ -202,7 +203,6 @@ static void change_family(struct attempt *a)
 	a->request.source = address("fd00:c::3", 5555);
 }
 
-/* By w0 there is a route to what nobody else has one for: the mark decides, the interface, the namespace. */
 static void test_refused(void **state)
 {
 	refused_as(change_nothing, "2001:db8::1", -ENETUNREACH, "connect");
@@ -213,17 +213,40 @@ static void test_refused(void **state)
 	refused_as(change_family, FAR4, -EAFNOSUPPORT, "transparent_source of another family");
 }
 
-static void test_route_of_the_mark(void **state)
+/* Mark, interface and source decide whether there is a route. */
+static void test_routes(void **state)
 {
-	for (int i = 0; i < 4; i++) {
-		const struct addr to = address(i & 1 ? "2001:db8::1" : "10.77.0.1", 53);
+	static const struct {
+		const char *to, *by, *from;
+		uint32_t mark;
+		int err;
+	} cases[] = { { "10.77.0.1", "", NULL, MARK, 0 },
+		      { "2001:db8::1", "", NULL, MARK, 0 },
+		      { "10.77.0.1", "", "198.51.100.1", 0, 0 },
+		      { "10.77.0.1", "", "192.0.2.1", 0, -ENETUNREACH },
+		      { "fd00:e::1", "v0", NULL, 0, 0 },
+		      { "fd00:e::1", "w0", NULL, 0, -ENETUNREACH } };
+
+	assert_int_equal(system("ip rule add from 198.51.100.1 lookup 100;"
+				"ip -6 route add fd00:e::/64 via fd00:a::2"),
+			 0);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		size_t n = i / 2;
+		const struct addr to = address(cases[n].to, 53);
 		struct udp u;
 
-		udp_prepare(&u, &to, i & 2);
-		u.a.dialer.options.routing_mark = MARK;
-		udp_opens(&u);
+		udp_prepare(&u, &to, i % 2);
+		u.a.dialer.options.routing_mark = cases[n].mark;
+		snprintf(u.a.dialer.options.bind_interface, IFNAMSIZ, "%s", cases[n].by);
+		if (cases[n].from)
+			u.a.dialer.options.bind4 = address(cases[n].from, 0);
+		if (cases[n].err)
+			fails(&u.a, true, cases[n].err, "connect");
+		else
+			udp_opens(&u);
 		udp_clean(&u);
 	}
+	assert_int_equal(system("ip rule del from 198.51.100.1"), 0);
 }
 
 static int dial_name(struct udp *u, enum domain_strategy strategy, const struct addr *resolved,
@@ -367,7 +390,7 @@ int main(void)
 		cmocka_unit_test(test_netns),
 		cmocka_unit_test(test_transparent),
 		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_route_of_the_mark),
+		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_dead_family),
 		cmocka_unit_test(test_shared_port),
 		cmocka_unit_test(test_loopback_is_one_peer),

@@ -103,46 +103,96 @@ static void test_path_mtu(void **state)
 		"ip link del d0; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
 }
 
-/* An open way goes to whom it is told to; a bound one to its peer alone. */
-static void test_destinations(void **state)
+struct two {
+	int server, other;
+	struct addr to, other_to;
+};
+
+/* 80 datagrams, more than one call takes: one in four to the other server. */
+static struct datagram_sent send_to_both(const struct udp *u, const struct two *two)
+{
+	struct datagram list[80];
+	struct datagram_sent sent;
+
+	for (int i = 0; i < 80; i++)
+		list[i] = (struct datagram){ .data = (const uint8_t *)"x",
+					     .len = i % 2,
+					     .head = (const uint8_t *)"h",
+					     .head_len = 1,
+					     .destination = i % 4 ? two->to : two->other_to };
+	packet_send(way_of(u), list, 80, &sent);
+	return sent;
+}
+
+static struct addr hears_all(const struct two *two)
+{
+	struct addr from;
+
+	for (int i = 0; i < 80; i++)
+		if (i % 4)
+			from = hears(two->server, i % 2 ? "hx" : "h");
+	return from;
+}
+
+static void open_two(struct two *two, bool v6)
+{
+	two->server = serve_in(rig.theirs, v6 ? FAR6 : FAR4, &two->to);
+	two->other = serve_in(rig.theirs, v6 ? "fd00:b::2" : "198.51.100.2", &two->other_to);
+}
+
+static void close_two(const struct two *two)
+{
+	close(two->server);
+	close(two->other);
+}
+
+/* To whom it is told to, from one port, and answered by anybody. */
+static void test_open(void **state)
 {
 	for (int i = 0; i < 2; i++) {
-		struct addr to, other_to, from, from_other;
-		int server = serve_in(rig.theirs, FAR4, &to);
-		int other = serve_in(rig.theirs, "198.51.100.2", &other_to);
-		struct datagram list[80];
+		struct addr from, from_other = { 0 };
 		struct datagram_sent sent;
+		struct two two;
 		struct udp u;
 
-		udp_prepare(&u, &to, i);
+		open_two(&two, i);
+		udp_prepare(&u, &two.to, false);
 		udp_opens(&u);
-		for (int j = 0; j < 80; j++)
-			list[j] = (struct datagram){ .data = (const uint8_t *)"x",
-						     .len = j % 2,
-						     .head = (const uint8_t *)"h",
-						     .head_len = 1,
-						     .destination = j % 4 ? to : other_to };
-		packet_send(way_of(&u), list, 80, &sent);
-		assert_int_equal(sent.sent, i ? 60 : 80);
-		assert_int_equal(sent.failed, i ? 20 : 0);
-		assert_int_equal(sent.err, i ? -EISCONN : 0);
-		for (int j = 0; j < 80; j++)
-			if (j % 4)
-				from = hears(server, j % 2 ? "hx" : "h");
-			else if (!i)
-				from_other = hears(other, "h");
-		if (!i) { /* from one port, and answered by anybody */
-			assert_int_equal(from.port, from_other.port);
-			answer(other, &from_other, "from other");
-			gets(&u, "from other", &other_to);
-		} else {
-			answer(other, &from, "unasked");
-			assert_int_equal(receives(&u, 60, &(const struct datagram *){ NULL }),
-					 -EAGAIN);
-		}
+		sent = send_to_both(&u, &two);
+		assert_int_equal(sent.sent, 80);
+		assert_int_equal(sent.failed + (unsigned)-sent.err, 0);
+		from = hears_all(&two);
+		for (int j = 0; j < 20; j++)
+			from_other = hears(two.other, "h");
+		assert_int_equal(from.port, from_other.port);
+		answer(two.other, &from_other, "from other");
+		gets(&u, "from other", &two.other_to);
 		udp_clean(&u);
-		close(server);
-		close(other);
+		close_two(&two);
+	}
+}
+
+static void test_bound(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct datagram *list;
+		struct datagram_sent sent;
+		struct addr from;
+		struct two two;
+		struct udp u;
+
+		open_two(&two, i);
+		udp_prepare(&u, &two.to, true);
+		udp_opens(&u);
+		sent = send_to_both(&u, &two);
+		assert_int_equal(sent.sent, 60);
+		assert_int_equal(sent.failed, 20);
+		assert_int_equal(sent.err, -EISCONN);
+		from = hears_all(&two);
+		answer(two.other, &from, "unasked");
+		assert_int_equal(receives(&u, 60, &list), -EAGAIN);
+		udp_clean(&u);
+		close_two(&two);
 	}
 }
 
@@ -169,7 +219,7 @@ static void test_before_connect(void **state)
 		assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
 		answer(server, &local, "p");
 		assert_int_equal(loop_io_init(&io, &rig.loop, fd, NULL), 0);
-		assert_int_equal(packet_direct_new(&u.a.result.packet, &io, &peer, true), 0);
+		assert_int_equal(packet_direct_new(&u.a.result.packet, &io, &peer, true, true), 0);
 		packet_listen(way_of(&u), on_ready, &u);
 		for (int turn = 0; turn < 5; turn++) {
 			const struct datagram *list;
@@ -231,6 +281,29 @@ static void test_sending_wakes_nobody(void **state)
 	close(server);
 }
 
+/* The queue is full of datagrams whose next hop does not answer: the rest is lost, and counted. */
+static void test_full(void **state)
+{
+	static const int small = 4096;
+	const struct addr to = address(SLOW4, 53);
+	static const uint8_t data[1000];
+	struct datagram list[20];
+	struct datagram_sent sent;
+	struct udp u;
+
+	udp_prepare(&u, &to, true);
+	udp_opens(&u);
+	assert_int_equal(setsockopt(u.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	for (int i = 0; i < 20; i++)
+		list[i] = (struct datagram){ .data = data, .len = sizeof(data) };
+	packet_send(way_of(&u), list, 20, &sent);
+	assert_int_equal(sent.sent + sent.failed, 20);
+	assert_in_range(sent.failed, 1, 19);
+	assert_int_equal(sent.err, -EAGAIN);
+	is_quiet(&u);
+	udp_clean(&u);
+}
+
 static void test_proxies_without(void **state)
 {
 	static const struct {
@@ -261,14 +334,11 @@ static void test_proxies_without(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_refused_while_sending),
-		cmocka_unit_test(test_path_mtu),
-		cmocka_unit_test(test_destinations),
-		cmocka_unit_test(test_before_connect),
-		cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_sending_wakes_nobody),
-		cmocka_unit_test(test_proxies_without),
+		cmocka_unit_test(test_refused),  cmocka_unit_test(test_refused_while_sending),
+		cmocka_unit_test(test_path_mtu), cmocka_unit_test(test_open),
+		cmocka_unit_test(test_bound),    cmocka_unit_test(test_before_connect),
+		cmocka_unit_test(test_flood),    cmocka_unit_test(test_sending_wakes_nobody),
+		cmocka_unit_test(test_full),     cmocka_unit_test(test_proxies_without),
 	};
 
 	return rig_run(tests);

@@ -1,4 +1,4 @@
-/* scene - a chain of handshakes over a real connection to 127.0.0.1, where the test plays the proxy; it runs
+/* scene - a chain of handshakes over a real connection to loopback, where the test plays the proxy; it runs
  * the loop turn by turn. */
 #pragma once
 #include <poll.h>
@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "dial/direct.h"
 #include "dial/handshake.h"
+#include "dial/packet.h"
 #include "net/sock.h"
 
 #define LAYERS 5
@@ -35,6 +36,8 @@ struct scene {
 	int listener, proxy; /* -1: not connected */
 	struct addr proxy_addr;
 	struct dial *dial;
+	int type;      /* of what is dialed */
+	bool one_peer; /* the same */
 	unsigned done, events;
 	int turns; /* until the test cancels; -1: never */
 	struct dial_result result;
@@ -42,9 +45,9 @@ struct scene {
 	unsigned fds;
 };
 
-static inline void scene_init(struct scene *s)
+static inline void scene_init_at(struct scene *s, const char *host)
 {
-	struct addr any = address("127.0.0.1", 0);
+	struct addr any = address(host, 0);
 
 	*s = (struct scene){ .proxy = -1, .turns = -1, .io = LOOP_IO_NULL };
 	s->fds = open_fds();
@@ -52,10 +55,15 @@ static inline void scene_init(struct scene *s)
 	s->env.loop = &s->loop;
 	s->direct = (struct direct_dialer){ .base.ops = &dial_direct_ops,
 					    .connect_timeout_ms = 5000 };
-	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	s->listener = socket(any.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	assert_int_equal(sock_bind_address(s->listener, &any, false), 0);
 	assert_int_equal(listen(s->listener, 100), 0);
 	assert_int_equal(sock_local_addr(s->listener, &s->proxy_addr), 0);
+}
+
+static inline void scene_init(struct scene *s)
+{
+	scene_init_at(s, "127.0.0.1");
 }
 
 static inline void scene_deinit(struct scene *s)
@@ -99,7 +107,8 @@ static inline void on_done(void *owner, const struct dial_result *result)
 	assert_int_equal(s->done++, 0);
 	s->dial = NULL;
 	s->result = *result;
-	assert_int_equal(!result->err, result->io != NULL);
+	assert_int_equal(!result->err, result->io || result->packet);
+	assert_int_equal(!result->err && s->type == SOCK_DGRAM, result->packet != NULL);
 	assert_int_equal(!result->err, result->call == NULL);
 	assert_true(!result->err || !result->owed);
 	if (result->io)
@@ -110,6 +119,8 @@ static inline void on_done(void *owner, const struct dial_result *result)
 static inline int scene_start(struct scene *s, const struct target *target)
 {
 	const struct dial_request request = { .env = &s->env,
+					      .type = s->type,
+					      .one_peer = s->one_peer,
 					      .target = *target,
 					      .source = address("10.0.0.1", 40000),
 					      .original = address("10.1.2.3", 443),
@@ -135,13 +146,15 @@ static inline void scene_over(struct scene *s, bool reset)
 	dial_cancel(TAKE_PTR(s->dial), reset);
 	loop_io_close(&s->io);
 	dial_owed_free(TAKE_PTR(s->result.owed));
+	packet_close(TAKE_PTR(s->result.packet));
 	for (unsigned i = 0; i < s->trace.count; i++)
 		assert_int_not_equal(s->trace.list[i].err, -EINPROGRESS);
 	trace_deinit(&s->trace);
-	if (s->proxy < 0) /* connected, and not yet known to be */
+	do { /* also who is connected, and not yet known to be */
+		if (s->proxy >= 0)
+			close(s->proxy);
 		s->proxy = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
-	if (s->proxy >= 0)
-		close(TAKE_FD(s->proxy));
+	} while (s->proxy >= 0);
 	assert_int_equal(s->loop.io_count, 0);
 	assert_true(timer_wheel_empty(&s->loop.timers));
 	assert_int_equal(open_fds(), s->fds + 2); /* epoll, listener */

@@ -131,7 +131,8 @@ static inline int receives(struct udp *u, unsigned ms, const struct datagram **r
 /* One datagram. */
 static inline void gets_one(struct udp *u, const char *text, const struct addr *from)
 {
-	const struct datagram *list;
+	static const struct datagram none;
+	const struct datagram *list = &none;
 	int n = receives(u, 2000, &list);
 
 	if (n != 1)

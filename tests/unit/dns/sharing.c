@@ -356,6 +356,30 @@ static void test_next_local_server(void **state)
 	unlink(path);
 }
 
+/* None of several does better: what they say is told. */
+static void test_local_servers_refuse(void **state)
+{
+	struct kit *kit = *state;
+	char path[] = "/tmp/seam-dns-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	kit->tuning.resolv_conf = path;
+	kit->tuning.local_port = kit->server.port;
+	write_conf(path, "127.0.0.1\nnameserver 127.0.0.1");
+	kit_again(kit);
+	assert_int_equal(status_of(kit, BY_LOCAL, "servfail.test"), DNS_SERVFAIL);
+	assert_int_equal(status_of(kit, BY_LOCAL, "refused.test"), DNS_REFUSED);
+	assert_int_equal(status_of(kit, BY_LOCAL, "ok.test"), DNS_OK);
+	assert_int_equal(status_of(kit, BY_LOCAL, "nx.test"), DNS_NO_NAME);
+	kit->open_error = -ENETUNREACH;
+	turn(kit, 20);
+	assert_int_equal(status_of(kit, BY_LOCAL, "ok1.test"), DNS_NO_SOCKET);
+	kit->open_error = 0;
+	unlink(path);
+}
+
 static void *make_resolvers(void *arg)
 {
 	struct config_dns_server server = { .type = DNS_SERVER_LOCAL };
@@ -404,6 +428,7 @@ int main(void)
 		TEST(test_waiting_is_idle),
 		TEST(test_local),
 		TEST(test_next_local_server),
+		TEST(test_local_servers_refuse),
 		TEST(test_threads),
 	};
 

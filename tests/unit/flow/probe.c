@@ -16,6 +16,7 @@ static struct rig {
 	struct loop loop;
 	struct dial_env env;
 	struct probe_url url;
+	struct target override;
 	struct dial *dial; /* under way */
 	int refuse;        /* start() says this, if it is not 0 */
 	unsigned cancelled;
@@ -30,9 +31,6 @@ static int fake_start(struct dial *dial)
 	dial->call = "socket";
 	if (rig.refuse)
 		return rig.refuse;
-	assert_string_equal(dial->request.target.domain, "web.test");
-	assert_int_equal(dial->request.target.addr.family, AF_UNSPEC);
-	assert_int_equal(dial->request.target.addr.port, 8080);
 	rig.dial = dial;
 	return 0;
 }
@@ -58,9 +56,12 @@ static void on_probed(void *owner, const struct probe_result *result)
 
 static int begin(void)
 {
-	const struct probe_request request = {
-		.env = &rig.env, .dialer = &fake, .url = &rig.url, .done = on_probed, .owner = &rig
-	};
+	const struct probe_request request = { .env = &rig.env,
+					       .dialer = &fake,
+					       .url = &rig.url,
+					       .override = &rig.override,
+					       .done = on_probed,
+					       .owner = &rig };
 	const char *call;
 	int r = probe_start(&rig.probe, &request, &call);
 
@@ -135,9 +136,44 @@ static void expect_said(const char *expected)
 	assert_string_equal(text, expected);
 }
 
+static void expect_target(const char *address, const char *domain, in_port_t port)
+{
+	const struct target *target = &rig.dial->request.target;
+	struct addr expected = { .port = port };
+
+	if (address)
+		assert_int_equal(addr_parse(address, port, &expected), 0);
+	assert_true(addr_equal(&target->addr, &expected));
+	assert_int_equal(target->addr.port, port);
+	if (domain)
+		assert_string_equal(target->domain, domain);
+	else
+		assert_null(target->domain);
+}
+
+/* What the outbound says is dialed, and asked for what the URL says. */
+static void test_override(void **state)
+{
+	rig.override = (struct target){ .addr.port = 81 };
+	assert_int_equal(begin(), 0);
+	expect_target(NULL, "web.test", 81);
+	probe_cancel(rig.probe);
+	rig.override = (struct target){ .domain = "other.test" };
+	assert_int_equal(begin(), 0);
+	expect_target(NULL, "other.test", 8080);
+	probe_cancel(rig.probe);
+	assert_int_equal(addr_parse("10.0.0.1", 82, &rig.override.addr), 0);
+	rig.override.domain = NULL;
+	assert_int_equal(begin(), 0);
+	expect_target("10.0.0.1", NULL, 82);
+	connected(NULL);
+	expect_said(HEAD);
+}
+
 static void test_good(void **state)
 {
 	assert_int_equal(begin(), 0);
+	expect_target(NULL, "web.test", 8080);
 	rig.loop.now_ms += 40;
 	connected(NULL);
 	expect_said(HEAD);
@@ -356,6 +392,7 @@ static void test_urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_override, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_good, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_answers, setup, teardown),

@@ -9,6 +9,7 @@
 #include "flow/udp_held.h"
 
 static uint8_t bytes[DATAGRAM_MAX];
+static struct mem_budget budget = { .limit = 64 << 20 };
 
 static struct datagram datagram(size_t len, uint16_t segment)
 {
@@ -31,7 +32,7 @@ static void a_train_is_taken_apart(void **state)
 			      empty = datagram(0, 0);
 	struct udp_held held;
 
-	udp_held_init(&held);
+	udp_held_init(&held, &budget);
 	assert_int_equal(udp_held_put(&held, &train), 0);
 	assert_int_equal(udp_held_put(&held, &empty), 0);
 	assert_int_equal(udp_held_put(&held, &single), 0);
@@ -53,7 +54,7 @@ static void it_is_bounded(void **state)
 	struct udp_held held;
 	unsigned lost = 0;
 
-	udp_held_init(&held);
+	udp_held_init(&held, &budget);
 	for (unsigned i = 0; i < UDP_HELD_MAX + 3; i++)
 		lost += udp_held_put(&held, &small);
 	assert_int_equal(lost, 3);
@@ -64,6 +65,12 @@ static void it_is_bounded(void **state)
 	assert_int_equal(held.count, UDP_HELD_MAX_BYTES / DATAGRAM_MAX);
 	udp_held_deinit(&held);
 	assert_int_equal(held.count, 0);
+	assert_int_equal(budget.used, 0);
+	budget.used = budget.limit - 1;
+	assert_int_equal(udp_held_put(&held, &small), 0);
+	assert_int_equal(udp_held_put(&held, &small), 1);
+	udp_held_deinit(&held);
+	budget.used = 0;
 }
 
 static void what_is_put_back_comes_last(void **state)
@@ -71,8 +78,8 @@ static void what_is_put_back_comes_last(void **state)
 	const struct datagram one = datagram(1, 0), two = datagram(2, 0);
 	struct udp_held held, others;
 
-	udp_held_init(&held);
-	udp_held_init(&others);
+	udp_held_init(&held, &budget);
+	udp_held_init(&others, &budget);
 	udp_held_put(&held, &one);
 	udp_held_put(&held, &two);
 	udp_held_add(&others, udp_held_take(&held));

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <sys/resource.h>
 #include "../kern/netns.h"
 #include "base/cleanup.h"
 #include "flow/udp_reply.h"
@@ -151,20 +152,25 @@ static void test_shared(void **state)
 
 static void test_many(void **state)
 {
-	static const uint8_t byte[1] = { 'x' };
+	static char text[DATAGRAM_BATCH * 2 + 1][8];
 	struct datagram list[DATAGRAM_BATCH * 2 + 1];
 	unsigned fds = open_fds();
-	struct addr one, from = at(FOREIGN, 53);
+	struct addr one, from[] = { at(FOREIGN, 53), at(OURS, 53) };
 	defer_close int a = bound("127.0.0.1", 0, false, &one);
 	struct datagram_sent sent;
 
-	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++)
-		list[i] = (struct datagram){ .data = byte, .len = 1 };
+	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++) {
+		int len = snprintf(text[i], sizeof(text[i]), "%u", i);
+
+		list[i] = (struct datagram){ .data = (uint8_t *)text[i], .len = (size_t)len };
+	}
 	begin(10);
-	udp_reply_send(&replies, &from, &one, list, DATAGRAM_BATCH * 2 + 1, &sent);
-	assert_int_equal(sent.sent, DATAGRAM_BATCH * 2 + 1);
-	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++)
-		hears(a, &from, "x");
+	for (int kind = 0; kind < 2; kind++) {
+		udp_reply_send(&replies, &from[kind], &one, list, DATAGRAM_BATCH * 2 + 1, &sent);
+		assert_int_equal(sent.sent, DATAGRAM_BATCH * 2 + 1);
+		for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++)
+			hears(a, &from[kind], text[i]);
+	}
 	end(fds + 1);
 }
 
@@ -176,6 +182,7 @@ static void test_bounded(void **state)
 
 	begin(2);
 	answered(&from[0], &one, "0");
+	hears(a, &from[0], "0");
 	answered(&from[1], &one, "1");
 	answered(&from[0], &one, "0"); /* 1 is unused the longest */
 	answered(&from[2], &one, "2");
@@ -189,61 +196,124 @@ static void test_bounded(void **state)
 	end(fds + 1);
 }
 
+/* At our own address, whether the service shares its port or not. */
 static void test_service(void **state)
 {
 	unsigned fds = open_fds();
-	struct addr client, stranger, service, from = at(OURS, 5353);
-	defer_close int a = bound("127.0.0.1", 0, false, &client);
-	defer_close int b = bound("127.0.0.2", 0, false, &stranger);
-	defer_close int s = bound(OURS, 5353, true, &service);
 
-	begin(10);
-	answered(&from, &client, "for you");
-	hears(a, &from, "for you");
-	assert_true(say(b, &from, "for the service") > 0);
-	hears(s, &stranger, "for the service");
-	assert_true(say(a, &from, "back") > 0);
-	turns();
-	assert_int_equal(received, 1);
-	assert_true(addr_equal(&last.source, &client));
-	assert_true(addr_equal(&last.destination, &from));
-	answered(&from, &client, "again");
-	assert_int_equal(replies.stats.opened, 1);
-	answered(&from, &stranger, "one each");
-	assert_int_equal(replies.stats.opened, 2);
-	hears(b, &from, "one each");
-	end(fds + 3);
+	for (int reuse = 0; reuse < 2; reuse++) {
+		struct addr client, stranger, service, from = at(OURS, 5353);
+		defer_close int a = bound("127.0.0.1", 0, false, &client);
+		defer_close int b = bound("127.0.0.2", 0, false, &stranger);
+		defer_close int s = bound(OURS, 5353, reuse, &service);
+
+		begin(10);
+		answered(&from, &client, "for you");
+		hears(a, &from, "for you");
+		assert_true(say(b, &from, "for the service") > 0);
+		hears(s, &stranger, "for the service");
+		assert_true(say(a, &from, "for the service, too") > 0);
+		hears(s, &client, "for the service, too");
+		answered(&from, &client, "again");
+		hears(a, &from, "again");
+		answered(&from, &stranger, "by the same");
+		hears(b, &from, "by the same");
+		turns();
+		assert_int_equal(received, 0);
+		assert_int_equal(replies.stats.opened, 1);
+		end(fds + 3);
+	}
 }
 
+/* A service on all addresses keeps its port to itself: nobody else's address can be bound to that. */
 static void test_in_use(void **state)
 {
+	static const char *const any[] = { "0.0.0.0", "::" };
+	static const char *const froms[] = { FOREIGN, "2001:db8::7" };
+	static const char *const clients[] = { "127.0.0.1", "::1" };
 	unsigned fds = open_fds();
-	struct addr client, service, from = at(OURS, 5353);
+
+	for (int i = 0; i < 2; i++) {
+		struct addr client, service, from = at(froms[i], 5353);
+		defer_close int a = bound(clients[i], 0, false, &client);
+		defer_close int s = bound(any[i], 5353, false, &service);
+		struct addr to = at(clients[i], 5353);
+
+		begin(10);
+		answered(&from, &client, "all the same");
+		hears(a, &from, "all the same");
+		answered(&from, &client, "again");
+		hears(a, &from, "again");
+		assert_int_equal(replies.stats.opened, 1);
+		assert_true(say(a, &to, "as before") > 0);
+		hears(s, &client, "as before");
+		end(fds + 2);
+	}
+}
+
+/* One raw socket more than there is room for; those of both kinds are closed. */
+static void test_bounded_raw(void **state)
+{
+	unsigned fds = open_fds();
+	struct addr one, foreign = at(FOREIGN, 1);
+	defer_close int a = bound("127.0.0.1", 0, false, &one);
+
+	begin(2);
+	for (uint16_t port = 1; port <= 5; port++) {
+		struct addr from = at(OURS, port);
+
+		answered(&from, &one, "x");
+		hears(a, &from, "x");
+	}
+	answered(&foreign, &one, "y");
+	hears(a, &foreign, "y");
+	assert_int_equal(replies.stats.opened, 6);
+	assert_int_equal(replies.stats.evicted, 4);
+	assert_int_equal(replies.stats.open, 2);
+	end(fds + 1);
+}
+
+static void test_refused(void **state)
+{
+	unsigned fds = open_fds();
+	struct addr client, foreign = at(FOREIGN, 53), ours = at(OURS, 53);
 	defer_close int a = bound("127.0.0.1", 0, false, &client);
-	defer_close int s = bound(OURS, 5353, false, &service);
+	int loop_epoll;
 	struct datagram_sent sent;
+	struct rlimit limit, none = { 0 };
 
 	begin(10);
-	sent = answer(&from, &client, "no");
-	assert_int_equal(sent.err, -EADDRINUSE);
+	loop_epoll = loop.epoll_fd;
+	loop.epoll_fd = -1; /* refused there */
+	sent = answer(&foreign, &client, "no");
+	loop.epoll_fd = loop_epoll;
+	assert_int_equal(sent.err, -EBADF);
 	assert_int_equal(sent.failed, 1);
 	assert_int_equal(sent.sent, 0);
 	assert_int_equal(replies.stats.failed, 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none.rlim_max = limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	sent = answer(&ours, &client, "no");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(sent.err, -EMFILE);
+	assert_int_equal(sent.failed, 1);
+	assert_int_equal(replies.stats.failed, 2);
 	assert_int_equal(replies.stats.open + replies.stats.opened, 0);
-	end(fds + 2);
+	end(fds + 1);
 }
 
-/* What ICMP says of a client that is gone does not keep the loop awake. */
+/* What ICMP says of a client that is gone keeps no loop awake, and no answer back. */
 static void test_gone(void **state)
 {
 	unsigned fds = open_fds();
-	struct addr client, from = at(OURS, 5353);
+	struct addr client, from[] = { at(OURS, 5353), at(FOREIGN, 5353) };
 	int a = bound("127.0.0.1", 0, false, &client);
 
 	begin(10);
-	answered(&from, &client, "x");
 	close(a);
-	answered(&from, &client, "nobody there");
+	for (int i = 0; i < 6; i++)
+		answered(&from[i % 2], &client, "nobody there");
 	turns();
 	assert_true(list_empty(&loop.ready));
 	assert_int_equal(received, 0);
@@ -283,7 +353,8 @@ int main(void)
 		cmocka_unit_test(test_shared),  cmocka_unit_test(test_many),
 		cmocka_unit_test(test_bounded), cmocka_unit_test(test_service),
 		cmocka_unit_test(test_in_use),  cmocka_unit_test(test_received),
-		cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_gone),    cmocka_unit_test(test_bounded_raw),
+		cmocka_unit_test(test_refused),
 	};
 
 	if (!enter_netns())

@@ -174,6 +174,21 @@ static void test_kinds(void **state)
 		{ "feff::1", false, false },         { "2001:db8::ff", false, false },
 		{ "::ffff:224.0.0.1", false, true }, { "::ffff:0.0.0.0", true, false },
 	};
+	static const struct {
+		const char *text;
+		bool is;
+	} loopback[] = {
+		{ "127.0.0.1", true },
+		{ "127.255.255.255", true },
+		{ "::ffff:127.0.0.1", true },
+		{ "::1", true },
+		{ "128.0.0.1", false },
+		{ "126.255.255.255", false },
+		{ "::2", false },
+		{ "::", false },
+		{ "0.0.0.0", false },
+		{ "7f00::1", false },
+	};
 	const struct addr none = { .family = AF_UNSPEC };
 
 	for (size_t i = 0; i < COUNT(samples); i++) {
@@ -184,6 +199,13 @@ static void test_kinds(void **state)
 			fail_msg("%s: unspecified %d, multicast %d", samples[i].text,
 				 addr_is_unspecified(&addr), addr_is_multicast(&addr));
 	}
+	for (size_t i = 0; i < COUNT(loopback); i++) {
+		const struct addr addr = parsed(loopback[i].text, 1);
+
+		if (addr_is_loopback(&addr) != loopback[i].is)
+			fail_msg("%s: loopback %d", loopback[i].text, addr_is_loopback(&addr));
+	}
+	assert_false(addr_is_loopback(&none));
 	assert_false(addr_is_unspecified(&none));
 	assert_false(addr_is_multicast(&none));
 }

@@ -1,7 +1,6 @@
 /* Datagrams arrive complete, in order and once; an error is told once, and stops nothing. */
 #include "datagram_kit.h"
 #include <netinet/udp.h>
-#include <sys/mman.h>
 
 #define LONGEST 65507 /* of IPv4 */
 
@@ -124,6 +123,29 @@ static void test_nothing_there(void **state)
 	sent = send_all(fds[0], NULL, 0);
 	assert_sent(&sent, 0);
 	assert_int_equal(datagram_receive(batch, -1, &got), -EBADF);
+	close_pair(fds);
+}
+
+/* No UDP datagram is so long; those of AF_UNIX may be. */
+static void test_truncated(void **state)
+{
+	const struct datagram *got = NULL;
+	struct datagram one = { .data = bytes, .len = DATAGRAM_MAX + 1 };
+	struct datagram_sent sent;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+	sent = send_all(fds[0], &one, 1);
+	assert_sent(&sent, 1);
+	one.len = DATAGRAM_MAX;
+	send_all(fds[0], &one, 1);
+	assert_int_equal(datagram_receive(batch, fds[1], &got), 2);
+	assert_true(got[0].truncated);
+	assert_int_equal(got[0].len, DATAGRAM_MAX);
+	assert_int_equal(got[0].source.family, AF_UNSPEC); /* not that of a datagram before */
+	assert_memory_equal(got[0].data, bytes, DATAGRAM_MAX);
+	assert_false(got[1].truncated);
+	assert_int_equal(got[1].len, DATAGRAM_MAX);
 	close_pair(fds);
 }
 
@@ -281,6 +303,11 @@ static void test_queue_is_full(void **state)
 	assert_in_range(sent.sent, 3, 16);
 	assert_int_equal(sent.sent + sent.failed, 40);
 	assert_int_equal(sent.err, -EAGAIN);
+	list[0].segment = 100;
+	sent = send_all(fd, list, 1);
+	assert_int_equal(sent.sent, 0);
+	assert_int_equal(sent.failed, 10);
+	assert_int_equal(sent.err, -EAGAIN);
 	close(fd);
 	assert_int_equal(system("ip link del hold"), 0);
 }
@@ -293,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_memory_is_touched_as_filled),
 		cmocka_unit_test(test_nothing_there),
+		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_one_is_refused),
 		cmocka_unit_test(test_dual_stack),
 		cmocka_unit_test(test_icmp_at_receive),

@@ -5,28 +5,30 @@
 
 static struct datagram_batch *batch;
 static uint8_t bytes[100000];
-static const struct addr nobody = { .family = AF_UNSPEC };
 static struct addr servers[2];
 
-static int reply_socket(const struct addr *from, const struct addr *to)
+static int reply_socket(const struct addr *from)
 {
 	const char *call = "";
 	int fd = -1;
 
-	assert_int_equal(tproxy_reply_socket(from, to, 0, &fd, &call), 0);
+	assert_int_equal(tproxy_reply_socket(from, 0, &fd, &call), 0);
 	return fd;
 }
 
-/* @count datagrams or trains by @fd come to @client, from @server. */
-static void comes(int fd, const struct datagram *list, unsigned count, int client,
+/* @count datagrams or trains by @fd come to @client, from @server; their destination is set here. */
+static void comes(int fd, struct datagram *list, unsigned count, int client,
 		  const struct addr *server)
 {
+	const struct addr to = local_addr(client);
 	unsigned datagrams = 0;
 	struct datagram_sent sent;
 	const struct datagram *got;
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		list[i].destination = to;
 		datagrams += datagram_count(&list[i]);
+	}
 	sent = send_all(fd, list, count);
 	assert_sent(&sent, datagrams);
 	assert_arrive(batch, client, list, count);
@@ -40,26 +42,20 @@ static void test_from_foreign(void **state)
 {
 	for (int i = 0; i < 2; i++) {
 		int client = client_socket(servers[i].family, &servers[i]);
-		struct addr to = local_addr(client);
-		int open = reply_socket(&servers[i], &nobody);
-		int connected = reply_socket(&servers[i], &to);
+		int fd = reply_socket(&servers[i]);
 		struct datagram list[] = { { .data = bytes, .len = 10 },
 					   { .data = bytes, .len = 0 },
 					   { .data = bytes + 1, .len = 65507 },
 					   { .data = bytes + 2, .len = 40001, .segment = 1400 },
 					   { .data = bytes + 3, .len = 20001, .segment = 2000 } };
 
-		comes(connected, list, 5, client, &servers[i]);
-		for (int j = 0; j < 5; j++)
-			list[j].destination = to;
-		comes(open, list, 5, client, &servers[i]);
+		comes(fd, list, 5, client, &servers[i]);
 		close(client);
-		close(open);
-		close(connected);
+		close(fd);
 	}
 }
 
-/* What the client sends next to the same server goes to the connected one, all else to the listener. */
+/* What the client sends next, to the same server or to others, goes to the listener. */
 static void test_next_datagrams(void **state)
 {
 	struct addr any = address("::", PORT);
@@ -70,28 +66,19 @@ static void test_next_datagrams(void **state)
 	assert_int_equal(tproxy_listen_udp(&any, &listener, &call), 0);
 	for (int i = 0; i < 2; i++) {
 		int client = client_socket(servers[i].family, NULL);
-		int other = client_socket(servers[i].family, NULL);
 		struct addr to = local_addr(client), elsewhere = servers[i];
 		struct datagram one = { .destination = servers[i], .data = bytes, .len = 10 };
-		int open = reply_socket(&servers[i], &nobody), connected;
+		int fd = reply_socket(&servers[i]);
 
-		send_all(client, &one, 1); /* not to the one that is open to all */
-		assert_addr(&receive_one(batch, listener)->source, &to);
-		connected = reply_socket(&servers[i], &to);
 		send_all(client, &one, 1);
-		assert_addr(&receive_one(batch, connected)->source, &to);
-		send_all(other, &one, 1);
-		assert_addr(&receive_one(batch, listener)->destination, &servers[i]);
+		assert_addr(&receive_one(batch, listener)->source, &to);
 		elsewhere.port++;
 		one.destination = elsewhere;
 		send_all(client, &one, 1);
 		assert_addr(&receive_one(batch, listener)->destination, &elsewhere);
-		assert_int_equal(datagram_receive(batch, connected, &got), -EAGAIN);
-		assert_int_equal(datagram_receive(batch, open, &got), -EAGAIN);
+		assert_int_equal(datagram_receive(batch, fd, &got), -EAGAIN);
 		close(client);
-		close(other);
-		close(open);
-		close(connected);
+		close(fd);
 	}
 	close(listener);
 }
@@ -106,8 +93,7 @@ static void test_fragmented(void **state)
 				  "priority raw; ip frag-off & 0x4000 != 0 drop; }; }'"));
 	for (int i = 0; i < 2; i++) {
 		int client = client_socket(servers[i].family, &servers[i]);
-		struct addr to = local_addr(client);
-		int fd = reply_socket(&servers[i], &to);
+		int fd = reply_socket(&servers[i]);
 		struct datagram list[] = { { .data = bytes, .len = 10 },
 					   { .data = bytes, .len = 1300 },
 					   { .data = bytes, .len = 65507 },
@@ -126,8 +112,7 @@ static void test_fragmented(void **state)
 static void test_plain_device(void **state)
 {
 	int client = client_socket(AF_INET, &servers[0]);
-	struct addr to = local_addr(client);
-	int fd = reply_socket(&servers[0], &to);
+	int fd = reply_socket(&servers[0]);
 	struct datagram list[] = { { .data = bytes, .len = 40001, .segment = 1400 } };
 
 	if (system("ethtool -K lan tx off >/dev/null 2>&1"))
@@ -138,38 +123,29 @@ static void test_plain_device(void **state)
 	close(fd);
 }
 
-/* Of the same address: one for each client, and more that are open to all. */
+/* Of the same address, as each worker has its own. */
 static void test_many(void **state)
 {
-	int fds[20], clients[10];
+	int client = client_socket(AF_INET, &servers[0]), fds[10];
 
-	for (int i = 0; i < 10; i++) {
-		struct addr to;
-
-		clients[i] = client_socket(AF_INET, &servers[0]);
-		to = local_addr(clients[i]);
-		fds[i] = reply_socket(&servers[0], &to);
-		fds[10 + i] = reply_socket(&servers[0], &nobody);
-	}
+	for (int i = 0; i < 10; i++)
+		fds[i] = reply_socket(&servers[0]);
 	for (int i = 0; i < 10; i++) {
 		struct datagram one = { .data = bytes + i, .len = 10 };
 
-		comes(fds[i], &one, 1, clients[i], &servers[0]);
+		comes(fds[i], &one, 1, client, &servers[0]);
 	}
-	for (int i = 0; i < 10; i++) {
-		close(clients[i]);
+	for (int i = 0; i < 10; i++)
 		close(fds[i]);
-		close(fds[10 + i]);
-	}
+	close(client);
 }
 
 static void test_options(void **state)
 {
-	struct addr to = address(CLIENT4, 1);
 	const char *call;
 	int fd;
 
-	assert_int_equal(tproxy_reply_socket(&servers[0], &to, 4711, &fd, &call), 0);
+	assert_int_equal(tproxy_reply_socket(&servers[0], 4711, &fd, &call), 0);
 	assert_int_equal(sock_mark(fd), 4711);
 	assert_int_equal(get_option(fd, SOL_UDP, UDP_GRO), 1);
 	assert_int_equal(get_option(fd, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_DONT);
@@ -180,31 +156,35 @@ static void test_options(void **state)
 
 static void test_refused(void **state)
 {
-	struct addr any = address("0.0.0.0", servers[0].port), to = address("198.51.100.1", 9);
+	struct addr any = address("0.0.0.0", servers[0].port);
 	int service = udp_socket(&any), fd = -2;
 	const char *call = "";
 
-	assert_int_equal(tproxy_reply_socket(&servers[0], &nobody, 0, &fd, &call), -EADDRINUSE);
+	assert_int_equal(tproxy_reply_socket(&servers[0], 0, &fd, &call), -EADDRINUSE);
 	assert_string_equal(call, "bind");
-	close(service);
-	assert_int_equal(tproxy_reply_socket(&servers[0], &to, 0, &fd, &call), -ENETUNREACH);
-	assert_string_equal(call, "connect");
 	assert_int_equal(fd, -2);
+	close(service);
 }
 
-/* The client's port is closed, which it tells. */
+/* The client's port is closed, which it tells; others have answers by the same socket. */
 static void test_client_is_gone(void **state)
 {
 	for (int i = 0; i < 2; i++) {
 		int client = client_socket(servers[i].family, &servers[i]);
-		struct addr to = local_addr(client);
-		int fd = reply_socket(&servers[i], &to);
-		struct datagram one = { .data = bytes, .len = 10 };
+		struct datagram one = { .destination = local_addr(client),
+					.data = bytes,
+					.len = 10 };
+		int fd = reply_socket(&servers[i]);
 		const struct datagram *got;
 
 		close(client);
-		send_all(fd, &one, 1);
-		assert_int_equal(receive(batch, fd, &got), -ECONNREFUSED);
+		for (int n = 0; n < 3; n++) {
+			struct datagram_sent sent = send_all(fd, &one, 1);
+
+			assert_sent(&sent, 1);
+			usleep(1000);
+		}
+		assert_int_equal(datagram_receive(batch, fd, &got), -EAGAIN);
 		close(fd);
 	}
 }
@@ -214,8 +194,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_from_foreign), cmocka_unit_test(test_next_datagrams),
 		cmocka_unit_test(test_fragmented),   cmocka_unit_test(test_plain_device),
-		cmocka_unit_test(test_many),	     cmocka_unit_test(test_options),
-		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_client_is_gone),
+		cmocka_unit_test(test_many),         cmocka_unit_test(test_options),
+		cmocka_unit_test(test_refused),      cmocka_unit_test(test_client_is_gone),
 	};
 	unsigned fds;
 	int failed;

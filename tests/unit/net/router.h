@@ -3,7 +3,7 @@
 #pragma once
 #include "datagram_kit.h"
 
-#define PORT 7000
+#define PORT    7000
 
 #define CLIENT4 "192.0.2.2"
 #define CLIENT6 "2001:db8:1::2"

@@ -20,13 +20,16 @@ static void expect_header(const struct handshake_target *target, const uint8_t *
 
 static void test_header(void **state)
 {
-	const struct handshake_target v4 = to_addr("10.1.2.3", 80), v6 = to_addr("fd00::7", 443),
-				      name = to_name("a.test", 443);
+	struct handshake_target v4 = to_addr("10.1.2.3", 80), v6 = to_addr("fd00::7", 443),
+				name = to_name("a.test", 443);
 
 	assert_true(vless_handshake.deferred);
 	expect_header(&v4, BYTES("\0" UUID "\0\1\0\120\1\12\1\2\3"));
 	expect_header(&v6, BYTES("\0" UUID "\0\1\1\273\3\375\0\0\0\0\0\0\0\0\0\0\0\0\0\0\7"));
 	expect_header(&name, BYTES("\0" UUID "\0\1\1\273\2\6a.test"));
+	name.datagrams = v4.datagrams = true;
+	expect_header(&name, BYTES("\0" UUID "\0\2\1\273\2\6a.test"));
+	expect_header(&v4, BYTES("\0" UUID "\0\2\0\120\1\12\1\2\3"));
 }
 
 static void test_limits(void **state)
