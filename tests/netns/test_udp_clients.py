@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """UDP with the programs people run: dig and dnsperf against unbound, QUIC of ngtcp2, STUN of coturn, iperf3, sipp; and
 proxies as outbounds for datagrams, danted and v2ray."""
+import contextlib
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -158,12 +161,9 @@ def turnserver(env):
 def stun(env):
     """coturn's own judgement of the translation: mapping and filtering do not depend on the endpoint."""
     with turnserver(env):
-        said = run(env, "client", "turnutils_stunclient", SERVICE["v4"])
-        check("UDP reflexive addr" in said, said)
-        if env.daemon.present:
-            check("10.77.2.1:" in said, f"not the router's address: {said}")
         mapped = run(env, "client", "turnutils_natdiscovery", "-m", SERVICE["v4"])
         check("Endpoint Independent Mapping" in mapped or (not env.daemon.present and "No NAT" in mapped), mapped)
+        check("reflexive addr: 10.77.2.1:" in mapped or not env.daemon.present, f"not the router's address: {mapped}")
         filtered = run(env, "client", "turnutils_natdiscovery", "-f", SERVICE["v4"])
         check("Endpoint Independent Filtering" in filtered, filtered)
 
@@ -181,15 +181,15 @@ def stun_connected(env):
 # Streams of datagrams ---------------------------------------------------------------------------------
 
 def iperf3(env, family, back):
-    """2 s of 60 Mbit/s in datagrams of 1200 bytes."""
+    """2 s of 20 Mbit/s in datagrams of 1200 bytes."""
     port = 5201
     with running(env, "server", "iperf3", "-s", "-p", port, "-B", SERVICE[family], "--forceflush",
                  ready=lambda said: "listening" in said):
-        said = run(env, "client", "iperf3", "-u", "-c", SERVICE[family], "-p", port, "-b", "60M", "-l", "1200", "-t",
+        said = run(env, "client", "iperf3", "-u", "-c", SERVICE[family], "-p", port, "-b", "20M", "-l", "1200", "-t",
                    "2", "-J", *(["-R"] if back else []))
     told = json.loads(said)["end"]["sum"]
     env.note(f"{told['packets']} datagrams, {told['lost_packets']} lost, {told['bits_per_second'] / 1e6:.0f} Mbit/s")
-    check(told["packets"] > 10000 and told["lost_percent"] < 1, f"{told}")
+    check(told["packets"] > 3000 and told["lost_percent"] < 1, f"{told}")
 
 
 def sipp(env, family):
@@ -219,7 +219,7 @@ def proxied(env, kind, family):
         client, server = client_of(env, family), server_of(env, family)
         peer = exchange(client, server)
         check(peer[0] == SERVICE[family], f"the server sees {peer}, not the proxy")
-        for size in (1, 64, 1200, 1472, 4096, 8000):
+        for size in (1, 64, 1200, 1472, 2000):  # v2ray cuts at 2048
             check(burst(client, address_of(server), server, size, 20, 5) == peer, "another source")
             burst(server, peer, client, size, 20, 5)
         clients = [client_of(env, family) for _ in range(20)]
@@ -246,6 +246,15 @@ def proxied_quic(env, kind, family):
         quic(env, family, (), 2 << 20)
 
 
+def end_danted(env):
+    """Its children go on with what they have when their mother ends."""
+    for pid in subprocess.run(["ip", "netns", "pids", f"{env.lab.name}-server"], capture_output=True, text=True,
+                              check=True).stdout.split():
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("danted"):
+                os.kill(int(pid), signal.SIGKILL)
+
+
 def proxy_gone(env, kind, family):
     """Without a proxy nothing arrives and sessions end; with it again they are new."""
     restart(env)
@@ -258,6 +267,7 @@ def proxy_gone(env, kind, family):
         time.sleep(0.2)
         client = client_of(env, family)
         exchange_late(client, server)
+    end_danted(env)
     wait_for(lambda: not [session for session in sessions_of(env, client) if session.get("replied")],
              "a session without its proxy goes on", 5)
     with PEERS[kind][0](env, family):
