@@ -13,7 +13,10 @@ KINDS = {
     "pp": ("pingpong", 1, "per_s"),
     "connect": ("connect", 64, "per_s"),
     "idle": ("idle", 4000, "rss_kib"),
+    "udp64x": ("udp", 1, "packets_s"),
+    "udp1200x": ("udp", 1, "packets_s"),
 }
+UDP = [f"{kind}x{sessions}" for sessions in (1, 100, 10000) for kind in ("udp64", "udp1200")]
 LESS_IS_BETTER = {"rss_kib"}
 SETTLE_SECONDS = 1
 IDLE_SECONDS = 60                   # to open the flows; they go as soon as they are measured
@@ -28,6 +31,11 @@ class Case:
         self.command, flows, self.main = KINDS[self.kind]
         self.flows = int(match[2] or flows)
         self.less_is_better = self.main in LESS_IS_BETTER
+        self.network = "udp" if self.command == "udp" else "tcp"
+        self.bytes = int(self.kind[3:-1]) if self.command == "udp" else 0
+
+    def fits(self, peer):
+        return self.network in peer.networks and (self.network == "tcp" or self.flows <= peer.most_sessions)
 
 
 def last_json(text, who):
@@ -111,6 +119,48 @@ def traffic(case, peer, load, seconds):
             "proxy_cpu_us_each": round(proxy_cpu * 1e6 / result["exchanges"], 1)}
 
 
+def datagrams(case, peer, load, seconds):
+    """WINDOW of them under way, echoed by the server: both ways count."""
+    pipes = {"stdout": subprocess.PIPE}
+    server = lab.spawn("server", f"{load}-udp", "server", lab.SERVICE, lab.SERVICE_PORT, **pipes)
+    client = None
+    try:
+        if "listening" not in server.stdout.readline():
+            raise lab.Failure("the server of the load generator did not start")
+        client = lab.spawn("client", f"{load}-udp", "echo", peer.target, lab.SERVICE_PORT, case.flows, case.bytes,
+                           seconds, **pipes)
+        said = client.stdout.readline()
+        usage = Usage(peer)
+        said += client.communicate(timeout=seconds + 30)[0]
+        cpu, proxy_cpu, _, _ = usage.since()
+        result = last_json(said, "the client")
+        if "error" in result:
+            raise lab.Failure(result["error"])
+        server.terminate()
+        seen = last_json(server.communicate(timeout=10)[0], "the server")
+    except subprocess.TimeoutExpired:
+        raise lab.Failure("the load generator hangs")
+    finally:
+        for process in filter(None, (client, server)):
+            lab.stop(process)
+            process.stdout.close()
+    return numbers(result, seen, case, peer, (cpu, proxy_cpu))
+
+
+def numbers(result, seen, case, peer, used):
+    """Of the load generator's two ends."""
+    wrong, right = (seen["direct"], seen["relayed"])[::-1 if peer.port is None or peer.transparent else 1]
+    if wrong or right < case.flows:
+        raise lab.Failure(f"{seen['relayed']} datagrams came through the proxy and {seen['direct']} past it")
+    if result["wrong"] or result["wrong_at_start"] and not peer.forgiven or not result["answered"]:
+        raise lab.Failure(f"{result['wrong']} wrong answers, and {result['wrong_at_start']} at the start, "
+                          f"{result['answered']} right ones")
+    packets = 2 * result["answered"]
+    return {"packets_s": round(packets / result["seconds"]), "cpu_us_each": round(used[0] * 1e6 / packets, 2),
+            "proxy_cpu_us_each": round(used[1] * 1e6 / packets, 2),
+            "lost_percent": round(100 * result["lost"] / result["sent"], 2)}
+
+
 def memory(case, peer, load):
     usage, grown = Usage(peer), []
 
@@ -131,10 +181,13 @@ def run(case, peer, load, seconds, during=None):
         lab.intercept(None)
         peer.start()
         lab.intercept(peer.port)
-        drive(load, "pingpong", 1, 0.2, peer.port is not None)
+        if case.network == "tcp":
+            drive(load, "pingpong", 1, 0.2, peer.port is not None)
         if during:
             during()
-        if case.kind == "idle":
+        if case.network == "udp":
+            line = datagrams(case, peer, load, seconds)
+        elif case.kind == "idle":
             line = memory(case, peer, load)
         else:
             line = traffic(case, peer, load, seconds)

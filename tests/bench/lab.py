@@ -1,4 +1,5 @@
 """The three namespaces, what runs in them, and what the machine says about itself."""
+import contextlib
 import os
 import socket
 import subprocess
@@ -7,6 +8,8 @@ import time
 TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/lab")
 NAME = "sbench"
 CLIENT, SERVICE, SERVICE_PORT = "10.77.1.2", "10.77.9.9", "5001"
+ROUTER = "10.77.1.1"
+CLIENTS = "10.80.0.0/16"            # that the client speaks as, too: see udp.c
 MARK, TABLE = "0x5eb", "1515"       # not the mark that seamd puts on its own packets
 
 RULES = """
@@ -20,8 +23,10 @@ table ip seam_bench {{
 }}
 """
 INTERCEPT = f"""
-		ip daddr {SERVICE} socket transparent 1 socket wildcard 0 meta mark set {MARK} accept
+		ip daddr {SERVICE} tcp dport != 0 socket transparent 1 socket wildcard 0 meta mark set {MARK} accept
 		ip daddr {SERVICE} meta l4proto tcp tproxy to :{{port}} meta mark set {MARK} accept
+		ip daddr {SERVICE} meta l4proto udp tproxy to :{{port}} meta mark set {MARK} accept
+		iifname != "lan0" meta l4proto udp socket transparent 1 socket wildcard 0 meta mark set {MARK} accept
 """
 
 
@@ -78,16 +83,19 @@ def up():
     require(*inside("router", "ip", "rule", "add", "fwmark", MARK, "lookup", TABLE))
     require(*inside("router", "ip", "route", "add", "local", "default", "dev", "lo",
                     "table", TABLE))
+    require(*inside("client", "ip", "route", "add", "local", CLIENTS, "dev", "lo"))
+    require(*inside("router", "ip", "route", "add", CLIENTS, "via", CLIENT))
+    require(*inside("server", "ip", "route", "add", CLIENTS, "via", "10.77.2.1"))
 
 
 def intercept(port):
-    """Sends new connections of the client to the proxy on @port; None: routes them."""
+    """Sends what the client begins to the proxy on @port; None: routes it."""
     rules = INTERCEPT.format(port=port) if port else ""
     require(*inside("router", "nft", "-f", "-"), input=RULES.format(rules=rules))
 
 
-def is_listening(port):
-    return bool(require(*inside("router", "ss", "-Hltn", f"sport = :{port}")))
+def is_listening(port, network="tcp"):
+    return bool(require(*inside("router", "ss", f"-Hln{network[0]}", f"sport = :{port}")))
 
 
 def cpu_seconds():
@@ -120,14 +128,18 @@ def family(pid):
 
 
 def process_cpu_seconds(pid):
-    fields = [stat_fields(p) for p in family(pid)]
-    return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
+    """Children included, those that have ended, too."""
+    ticks = 0
+    for p in family(pid):
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, stat_fields(p)[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def process_rss_kib(pid):
     total = 0
     for p in family(pid):
-        with open(f"/proc/{p}/status", encoding="ascii") as f:
+        with contextlib.suppress(OSError), open(f"/proc/{p}/status", encoding="ascii") as f:
             total += sum(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
     return total
 

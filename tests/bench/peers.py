@@ -1,7 +1,9 @@
 """What is compared: each peer is a name, a port and a way to start it in the router."""
+import contextlib
 import json
 import os
 import shutil
+import signal
 
 import lab
 
@@ -46,6 +48,24 @@ stream {{
 }}
 """
 
+NGINX_UDP = """
+{load_module}
+pid {directory}/nginx.pid;
+error_log stderr error;
+worker_processes 2;
+worker_rlimit_nofile {files};
+events {{ worker_connections 18000; }}
+stream {{
+	access_log off;
+	proxy_timeout 10s;
+	server {{
+		listen 0.0.0.0:{port} udp reuseport;
+		proxy_pass $server_addr:$server_port;
+		{bind}
+	}}
+}}
+"""
+
 
 def write(directory, name, text):
     path = os.path.join(directory, name)
@@ -55,6 +75,11 @@ def write(directory, name, text):
 
 
 class Peer:
+    networks = ("tcp",)
+    most_sessions = 1 << 20
+    transparent = False             # the server sees the client, of UDP
+    forgiven = False                # wrong answers before every session has had a right one
+    target = lab.SERVICE            # what the client writes to, of UDP
     program = None
     usual = ()                      # what it says when nothing is wrong
 
@@ -71,9 +96,12 @@ class Peer:
         self.log = open(os.path.join(self.directory, "log"), "w+", encoding="utf-8",
                         errors="replace")
         self.process = lab.spawn("router", *self.command(), stdout=self.log, stderr=self.log)
-        lab.wait_until(lambda: not self.is_up() or lab.is_listening(self.port), START_SECONDS)
-        if not self.is_up() or not lab.is_listening(self.port):
+        lab.wait_until(lambda: not self.is_up() or self.is_listening(), START_SECONDS)
+        if not self.is_up() or not self.is_listening():
             raise lab.Failure(f"{self.name} did not start: {self.said() or 'without a word'}")
+
+    def is_listening(self):
+        return all(lab.is_listening(self.port, network) for network in self.networks)
 
     def is_up(self):
         return self.process.poll() is None
@@ -98,6 +126,7 @@ class Peer:
 
 class Route(Peer):
     """No proxy at all."""
+    networks = ("tcp", "udp")
 
     def __init__(self, name, _port, directory):
         super().__init__(name, None, directory)
@@ -142,18 +171,68 @@ class Nginx(Peer):
         config = write(self.directory, "nginx.conf", NGINX.format(
             port=self.port, directory=self.directory, files=FILES, load_module=module))
         listen = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transparent-listen")
-        return listen, self.port, 2, "nginx", "-e", "stderr", "-p", self.directory, "-c", config
+        return listen, "tcp", self.port, 2, "nginx", "-e", "stderr", "-p", self.directory, "-c", config
+
+
+class NginxUdp(Nginx):
+    """At the port of the service, from which it answers."""
+    networks = ("udp",)
+    bind = ""
+
+    def __init__(self, name, _port, directory):
+        super().__init__(name, int(lab.SERVICE_PORT), directory)
+
+    def command(self):
+        module = f"load_module {NGINX_STREAM};" if os.path.exists(NGINX_STREAM) else ""
+        config = write(self.directory, "nginx.conf", NGINX_UDP.format(
+            port=self.port, directory=self.directory, files=FILES, load_module=module, bind=self.bind))
+        listen = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transparent-listen")
+        return listen, "udp", self.port, 2, "nginx", "-e", "stderr", "-p", self.directory, "-c", config
+
+
+class NginxUdpTransparent(NginxUdp):
+    """The server sees the client."""
+    transparent = True
+    bind = "proxy_bind $remote_addr:$remote_port transparent;"
+
+
+class Socat(Peer):
+    """A process a session; at an address of its own, for it forgets ip-transparent after the first one."""
+    program = "socat"
+    networks = ("udp",)
+    usual = ("Connection refused",)  # when the client has left
+    most_sessions = 500
+    forgiven = True                 # until it has connected a new socket, others' datagrams get into it
+    target = lab.ROUTER
+
+    def __init__(self, name, _port, directory):
+        super().__init__(name, int(lab.SERVICE_PORT), directory)
+
+    def command(self):
+        return ("socat", "-T", "20", f"UDP4-LISTEN:{self.port},bind={self.target},reuseaddr,fork",
+                f"UDP4:{lab.SERVICE}:{lab.SERVICE_PORT}")
+
+    def stop(self):
+        children = lab.family(self.process.pid)[1:] if self.process else ()
+        super().stop()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 class Seam(Peer):
     """The name ends in the relay method."""
+
+    def __init__(self, name, port, directory):
+        super().__init__(name, port, directory)
+        self.networks = ("tcp", "udp") if name.endswith("-auto") else ("tcp",)
 
     def command(self):
         config = write(self.directory, "seam.json", json.dumps({
             "log": {"level": "warn"},
             "workers": 2,
             "inbounds": [{"type": "tproxy", "tag": "in", "listen": "::", "listen_port": self.port,
-                          "network": "tcp"}],
+                          "network": list(self.networks)}],
             "outbounds": [{"type": "direct", "tag": "direct", "routing_mark": 1514}],
             "route": {"final": "direct"},
             "relay": {"method": self.name.partition("-")[2]},
@@ -162,7 +241,8 @@ class Seam(Peer):
         return self.program, "run", "-c", config
 
 
-KINDS = {"route": Route, "haproxy": Haproxy, "haproxy-copy": HaproxyCopy, "nginx": Nginx}
+KINDS = {"route": Route, "haproxy": Haproxy, "haproxy-copy": HaproxyCopy, "nginx": Nginx,
+         "nginx-udp": NginxUdp, "nginx-udp-transparent": NginxUdpTransparent, "socat": Socat}
 
 
 def make(name, port, directory, seamd, before):

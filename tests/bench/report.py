@@ -1,16 +1,20 @@
 """The table of each case and the verdict on each target."""
 from statistics import median
 
+from cases import UDP
+
 COLUMNS = {
     "gbit_s": ("gbit_s", "cpu_s_per_gb", "proxy_cpu_s_per_gb"),
     "per_s": ("per_s", "p50_us", "p99_us", "cpu_us_each", "proxy_cpu_us_each"),
     "rss_kib": ("rss_kib", "slab_kib", "rss_before_kib"),
+    "packets_s": ("packets_s", "cpu_us_each", "proxy_cpu_us_each", "lost_percent"),
 }
 NOTES = {
     "gbit_s": "cpu_s_per_gb: busy seconds of the whole machine, both ends of the traffic included.",
     "per_s": "cpu_us_each: busy time of the whole machine for each exchange, both ends included.",
     "rss_kib": "KiB for each idle flow. slab_kib is the whole kernel's and holds the load generator's\n"
                "own two sockets of each flow too, for every peer alike: `route` has nothing else.",
+    "packets_s": "cpu_us_each: busy time of the whole machine for each datagram, both ends and both ways included.",
 }
 BEST = "the best peer"
 # case, peer, number, at least or at most, times this number of that peer (None: the bare number)
@@ -22,6 +26,7 @@ TARGETS = (
     ("pp100", "seam-copy", "per_s", ">=", 1.0, "nginx"),
     ("connect", "seam-auto", "per_s", ">=", 1.0, "haproxy"),
     ("idle", "seam-auto", "rss_kib", "<=", 1.5, None),
+    *((name, "seam-auto", "packets_s", ">=", 2.0, BEST) for name in UDP),
 )
 
 
@@ -73,6 +78,8 @@ def table(results, name):
     rows = [("peer", *COLUMNS[main], "lowest..highest", f"/ {best or 'best'}", "/ route", "errors")]
     for peer in results.peers:
         values = results.of(name, peer, main).values()
+        if not values and not results.errors(name, peer):
+            continue
         rows.append((
             peer, *(shown(results.median(name, peer, key)) for key in COLUMNS[main]),
             f"{shown(min(values))}..{shown(max(values))}" if values else "-",
