@@ -6,6 +6,7 @@
 #include "dns/cache.h"
 #include "dns/channel.h"
 #include "dns/exchange.h"
+#include "dns/hosts.h"
 #include "dns/question.h"
 #include "dns/reply.h"
 #include "dns/reverse.h"
@@ -15,10 +16,12 @@
 #define TRIES         3
 #define TIMEOUT_MS    1000
 #define LOCALHOST_TTL 86400
+#define HOSTS         "/etc/hosts"
 
 struct server {
 	struct dns_channel *channel;
 	struct dns_channel *old; /* of the resolv.conf before, until its questions are answered */
+	struct dns_hosts *hosts; /* of type local; NULL: of another */
 };
 
 struct resolver {
@@ -67,6 +70,11 @@ static int add_servers(struct resolver *resolver, const struct config_dns *confi
 		if (r < 0)
 			return r;
 		resolver->server_count++;
+		if (options->type == DNS_SERVER_LOCAL)
+			r = dns_hosts_new(&resolver->servers[i].hosts,
+					  options->tuning.hosts ? options->tuning.hosts : HOSTS);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -119,6 +127,7 @@ void resolver_free(struct resolver *resolver)
 	for (size_t i = 0; i < resolver->server_count; i++) {
 		dns_channel_free(resolver->servers[i].old);
 		dns_channel_free(resolver->servers[i].channel);
+		dns_hosts_free(resolver->servers[i].hosts);
 	}
 	timer_stop(&resolver->deliver, &resolver->loop->timers);
 	dns_questions_deinit(&resolver->questions);
@@ -233,9 +242,11 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 		 enum dns_type type, struct dns_answer *ret_now)
 {
 	struct dns_question *question;
+	struct dns_hosts *hosts;
 	struct dns_key key;
 
 	assert(server < resolver->server_count);
+	hosts = resolver->servers[server].hosts;
 	list_init(&ask->link);
 	if (dns_key_init(&key, resolver->seed, server, name, type) < 0) {
 		*ret_now = (struct dns_answer){ .status = DNS_BAD_NAME };
@@ -245,6 +256,8 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 		answer_localhost(type, ret_now);
 		return 1;
 	}
+	if (hosts && dns_hosts_get(hosts, &key, ret_now))
+		return 1;
 	if (dns_cache_get(&resolver->cache, &key, resolver->loop->now_ms, ret_now)) {
 		resolver->stats.cache_hits++;
 		return 1;
