@@ -212,12 +212,30 @@ static int ask_server(struct resolver *resolver, struct dns_ask *ask, const stru
 	return r;
 }
 
+/* @query is for an address of a name of /etc/hosts, which knows better than @server. */
+static bool is_in_hosts(const struct resolver *resolver, const struct dns_query *query,
+			size_t server, struct dns_answer *ret)
+{
+	struct dns_hosts *hosts = resolver->servers[server].hosts;
+	enum dns_type type = query->type == DNS_RECORD_A ? DNS_A : DNS_AAAA;
+	struct dns_key key;
+
+	if (!hosts || query->rcode || query->class != DNS_CLASS_IN ||
+	    (query->type != DNS_RECORD_A && query->type != DNS_RECORD_AAAA))
+		return false;
+	return !dns_key_init(&key, resolver->seed, server, query->name, type) &&
+	       dns_hosts_get(hosts, &key, ret);
+}
+
 int resolver_forward(struct resolver *resolver, struct dns_forward *forward, size_t server,
 		     struct dns_raw *ret_now)
 {
+	struct dns_answer answer;
 	int r;
 
 	assert(server < resolver->server_count);
+	if (is_in_hosts(resolver, &forward->query, server, &answer))
+		return dns_forwards_tell(&resolver->forwards, forward, &answer, ret_now);
 	r = dns_forwards_find(&resolver->forwards, forward, server, ret_now);
 	if (r != -ENOENT)
 		return r;

@@ -1,6 +1,8 @@
 /* /etc/hosts, as servers of type local know it. */
 #include <sys/stat.h>
+#include "dns/forward.h"
 #include "kit.h"
+#include "question.h"
 
 static char path[] = "/tmp/seam-hosts-XXXXXX";
 
@@ -127,6 +129,75 @@ static void test_changes(void **state)
 	assert_string_equal(told(kit, "ok.test", DNS_A), "10.0.0.8");
 }
 
+static void never(struct dns_forward *forward, const struct dns_raw *answer)
+{
+	fail();
+}
+
+/* The answer to a client's question; nobody was asked. */
+static struct dns_raw client_told(struct kit *kit, size_t server, const struct asking *asking)
+{
+	struct dns_forward forward = { .done = never };
+	uint8_t message[512];
+	struct dns_raw raw;
+
+	assert_int_equal(dns_query_read(message, write_question(message, asking), &forward.query),
+			 0);
+	kit->open_error = -ENETUNREACH;
+	assert_int_equal(resolver_forward(kit->resolver, &forward, server, &raw), 1);
+	kit->open_error = 0;
+	return raw;
+}
+
+static void expect_told(struct kit *kit, const struct asking *asking, unsigned count,
+			const char *records, size_t records_size)
+{
+	struct dns_raw raw = client_told(kit, BY_LOCAL, asking);
+	size_t question = strlen(asking->name) + 6, head = DNS_HEADER_SIZE + question;
+	const uint8_t start[] = {
+		(uint8_t)(asking->id >> 8), (uint8_t)asking->id, 0x81, 0x80, 0, 1
+	};
+	const uint8_t *opt = raw.bytes + head + records_size;
+
+	assert_memory_equal(raw.bytes, start, sizeof(start));
+	assert_int_equal(raw.bytes[7], count);
+	assert_int_equal(raw.size, head + records_size + (asking->edns == NO_EDNS ? 0 : 11));
+	assert_memory_equal(raw.bytes + head, records, records_size);
+	assert_int_equal(raw.bytes[11], asking->edns != NO_EDNS);
+	if (asking->edns != NO_EDNS)
+		assert_memory_equal(opt, "\0\0\x29", 3);
+}
+
+#define RECORD(type, data) "\xc0\x0c\0" type "\0\1\0\0\0\x3c\0" data
+
+/* Clients are told the same, of addresses. */
+static void test_forwarded(void **state)
+{
+	struct asking asking = { "One.test", DNS_RECORD_A, 0x1234, ASK_RD, NO_EDNS };
+	static const char a[] = RECORD("\1", "\4\xa\0\0\1") RECORD("\1", "\4\xa\0\0\2"),
+			  aaaa[] = RECORD("\x1c", "\x10\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1");
+	struct kit *kit = *state;
+
+	WRITE("10.0.0.1 one.test\n10.0.0.2 one.test four.test\n2001:db8::1 one.test\n");
+	expect_told(kit, &asking, 2, a, sizeof(a) - 1);
+	asking.edns = EDNS;
+	expect_told(kit, &asking, 2, a, sizeof(a) - 1);
+	asking.type = DNS_RECORD_AAAA;
+	expect_told(kit, &asking, 1, aaaa, sizeof(aaaa) - 1);
+	asking.name = "four.test";
+	expect_told(kit, &asking, 0, "", 0);
+	asking.name = "five.test"; /* SERVFAIL: there is no server */
+	assert_int_equal(client_told(kit, BY_LOCAL, &asking).bytes[3] & 15, DNS_RCODE_SERVFAIL);
+	asking.name = "one.test";
+	asking.type = 16;
+	assert_int_equal(client_told(kit, BY_LOCAL, &asking).bytes[3] & 15, DNS_RCODE_SERVFAIL);
+	asking.type = DNS_RECORD_A;
+	assert_int_equal(client_told(kit, BY_UDP, &asking).bytes[3] & 15, DNS_RCODE_SERVFAIL);
+	kit->config.strategy = STRATEGY_IPV6_ONLY;
+	kit_again(kit);
+	expect_told(kit, &asking, 0, "", 0);
+}
+
 /* More addresses than an answer holds, more than is read, and bytes that are no text. */
 static void test_limits(void **state)
 {
@@ -164,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forwarded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 	};
 
