@@ -76,7 +76,7 @@ static const struct schema_key keys[] = {
 
 	{ DNS_SERVER, "type", KEY_ENUM, FIELD(config_dns_server, type),
 	  WORDS(dns_server_type_names), .required = true, .reload = true,
-	  .help = "how to ask; local: what this machine is set up with" },
+	  .help = "how to ask; local: what this machine is set up with, /etc/hosts first" },
 	{ DNS_SERVER, "tag", KEY_STRING, FIELD(config_dns_server, tag), .check = form_tag,
 	  .initial_help = "type-index", .reload = true,
 	  .help = "name in domain_resolver and logs" },

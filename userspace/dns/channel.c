@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include "dns/cares.h"
+#include "dns/file.h"
 #include "dns/io.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -69,14 +69,9 @@ static const char *conf_path(const struct dns_channel_options *options)
 
 static void look_at_conf(const struct dns_channel_options *options, struct stat *ret)
 {
-	if (options->type != DNS_SERVER_LOCAL || stat(conf_path(options), ret) < 0)
-		*ret = (struct stat){ 0 };
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	*ret = (struct stat){ 0 };
+	if (options->type == DNS_SERVER_LOCAL)
+		dns_file_look(conf_path(options), ret);
 }
 
 static int to_errno(int status)
@@ -193,7 +188,7 @@ int dns_channel_renew(const struct dns_channel *channel, struct dns_channel **re
 	int r;
 
 	look_at_conf(&channel->options, &now);
-	if (same_file(&now, &channel->conf))
+	if (dns_file_same(&now, &channel->conf))
 		return 0;
 	r = dns_channel_new(ret, &channel->options);
 	return r < 0 ? r : 1;

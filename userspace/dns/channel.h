@@ -11,6 +11,7 @@ struct dns_tuning {
 	int timeout_ms;          /* of the first; c-ares 1.18 doubles it with each further one */
 	const char *resolv_conf; /* NULL: the system's */
 	uint16_t local_port;     /* of the servers in it; 0: 53 */
+	const char *hosts;       /* for type local as well; NULL: the system's */
 };
 
 struct dns_channel_options {

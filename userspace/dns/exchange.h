@@ -32,6 +32,9 @@ void dns_forwards_deinit(struct dns_forwards *forwards);
 /* As resolver_forward(); -ENOENT: it must be asked. */
 int dns_forwards_find(struct dns_forwards *forwards, struct dns_forward *forward, size_t server,
 		      struct dns_raw *ret_now);
+/* As resolver_forward(): the answer is there without a question. */
+int dns_forwards_tell(struct dns_forwards *forwards, struct dns_forward *forward,
+		      const struct dns_answer *answer, struct dns_raw *ret_now);
 /* As resolver_forward(). */
 int dns_forwards_ask(struct dns_forwards *forwards, struct dns_forward *forward, size_t server,
 		     struct dns_channel *channel, struct dns_raw *ret_now);

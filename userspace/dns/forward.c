@@ -150,6 +150,23 @@ int dns_forwards_find(struct dns_forwards *forwards, struct dns_forward *forward
 	return wait_for(exchange, forward);
 }
 
+int dns_forwards_tell(struct dns_forwards *forwards, struct dns_forward *forward,
+		      const struct dns_answer *answer, struct dns_raw *ret_now)
+{
+	struct dns_query query = forward->query;
+	size_t size;
+
+	list_init(&forward->link);
+	forward->forwards = NULL;
+	query.edns = false; /* fit() adds that */
+	size = dns_query_refuse(&query, DNS_RCODE_OK, forwards->answer);
+	for (unsigned i = 0; i < answer->count && !is_left_out(forwards, &query); i++)
+		size = dns_answer_add(forwards->answer, size, &answer->addrs[i], answer->ttl_s);
+	learn_names(forwards, &query, forwards->answer, size);
+	*ret_now = fit(forwards, &forward->query, size);
+	return 1;
+}
+
 /* The status says little here: an answer with any rcode is one, and it is passed on. */
 static void take_answer(struct exchange *exchange, const uint8_t *message, size_t size)
 {

@@ -62,6 +62,8 @@ size_t dns_query_truncate(const struct dns_query *query, uint8_t *ret);
  * *@ret_size is what is left. -EBADMSG. */
 int dns_answer_check(const struct dns_query *query, uint8_t *message, size_t size,
 		     size_t *ret_size);
+/* Adds an address of the question's name to an answer that ends with its answers, and returns its size. */
+size_t dns_answer_add(uint8_t *message, size_t size, const struct addr *addr, uint32_t ttl_s);
 /* Makes a checked answer one to @query: id, flags, the name in its case, an OPT record if it had one. There
  * is room for DNS_MESSAGE_MAX bytes. */
 size_t dns_answer_fit(const struct dns_query *query, uint8_t *message, size_t size);

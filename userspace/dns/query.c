@@ -8,6 +8,8 @@
 #define UDP_SIZE_OURS    1232 /* crosses any path unfragmented (DNS flag day 2020) */
 #define DNSSEC_OK        0x8000U
 #define OPT_SIZE         11
+#define NAME_POINTER     0xc000U /* to an offset (RFC 1035 4.1.4) */
+#define RECORD_HEAD      12      /* with a pointer for the name */
 
 enum { TYPE_TKEY = 249, TYPE_TSIG, TYPE_IXFR, TYPE_AXFR }; /* consecutive */
 
@@ -164,6 +166,22 @@ size_t dns_query_truncate(const struct dns_query *query, uint8_t *ret)
 
 	wire_put16(ret + 2, wire_get16(ret + 2) | WIRE_TC);
 	return size;
+}
+
+size_t dns_answer_add(uint8_t *message, size_t size, const struct addr *addr, uint32_t ttl_s)
+{
+	bool is4 = addr->family == AF_INET;
+	size_t data_size = is4 ? sizeof(addr->v4) : sizeof(addr->v6);
+	uint8_t *at = message + size;
+
+	wire_put16(at, NAME_POINTER | DNS_HEADER_SIZE);
+	wire_put16(at + 2, is4 ? DNS_RECORD_A : DNS_RECORD_AAAA);
+	wire_put16(at + 4, DNS_CLASS_IN);
+	wire_put32(at + 6, ttl_s);
+	wire_put16(at + 10, (unsigned)data_size);
+	memcpy(at + RECORD_HEAD, is4 ? (const void *)&addr->v4 : &addr->v6, data_size);
+	wire_put16(message + 6, wire_get16(message + 6) + 1U);
+	return size + RECORD_HEAD + data_size;
 }
 
 size_t dns_answer_fit(const struct dns_query *query, uint8_t *message, size_t size)

@@ -5,6 +5,7 @@
 #include "dns/cache.h"
 #include "dns/channel.h"
 #include "dns/exchange.h"
+#include "dns/hosts.h"
 #include "dns/question.h"
 #include "dns/reply.h"
 #include "dns/reverse.h"
@@ -14,10 +15,12 @@
 #define TRIES         3
 #define TIMEOUT_MS    1000
 #define LOCALHOST_TTL 86400
+#define HOSTS         "/etc/hosts"
 
 struct server {
 	struct dns_channel *channel;
 	struct dns_channel *old; /* of the resolv.conf before, until its questions are answered */
+	struct dns_hosts *hosts; /* of type local; NULL: of another */
 };
 
 struct resolver {
@@ -66,6 +69,11 @@ static int add_servers(struct resolver *resolver, const struct config_dns *confi
 		if (r < 0)
 			return r;
 		resolver->server_count++;
+		if (options->type == DNS_SERVER_LOCAL)
+			r = dns_hosts_new(&resolver->servers[i].hosts,
+					  options->tuning.hosts ? options->tuning.hosts : HOSTS);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -117,6 +125,7 @@ void resolver_free(struct resolver *resolver)
 	for (size_t i = 0; i < resolver->server_count; i++) {
 		dns_channel_free(resolver->servers[i].old);
 		dns_channel_free(resolver->servers[i].channel);
+		dns_hosts_free(resolver->servers[i].hosts);
 	}
 	timer_stop(&resolver->deliver, &resolver->loop->timers);
 	dns_questions_deinit(&resolver->questions);
@@ -201,12 +210,30 @@ static int ask_server(struct resolver *resolver, struct dns_ask *ask, const stru
 	return r;
 }
 
+/* @query is for an address of a name of /etc/hosts, which knows better than @server. */
+static bool is_in_hosts(const struct resolver *resolver, const struct dns_query *query,
+			size_t server, struct dns_answer *ret)
+{
+	struct dns_hosts *hosts = resolver->servers[server].hosts;
+	enum dns_type type = query->type == DNS_RECORD_A ? DNS_A : DNS_AAAA;
+	struct dns_key key;
+
+	if (!hosts || query->rcode || query->class != DNS_CLASS_IN ||
+	    (query->type != DNS_RECORD_A && query->type != DNS_RECORD_AAAA))
+		return false;
+	return !dns_key_init(&key, resolver->seed, server, query->name, type) &&
+	       dns_hosts_get(hosts, &key, ret);
+}
+
 int resolver_forward(struct resolver *resolver, struct dns_forward *forward, size_t server,
 		     struct dns_raw *ret_now)
 {
+	struct dns_answer answer;
 	int r;
 
 	assert(server < resolver->server_count);
+	if (is_in_hosts(resolver, &forward->query, server, &answer))
+		return dns_forwards_tell(&resolver->forwards, forward, &answer, ret_now);
 	r = dns_forwards_find(&resolver->forwards, forward, server, ret_now);
 	if (r != -ENOENT)
 		return r;
@@ -231,9 +258,11 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 		 enum dns_type type, struct dns_answer *ret_now)
 {
 	struct dns_question *question;
+	struct dns_hosts *hosts;
 	struct dns_key key;
 
 	assert(server < resolver->server_count);
+	hosts = resolver->servers[server].hosts;
 	list_init(&ask->link);
 	if (dns_key_init(&key, &resolver->secret, server, name, type) < 0) {
 		*ret_now = (struct dns_answer){ .status = DNS_BAD_NAME };
@@ -243,6 +272,8 @@ int resolver_ask(struct resolver *resolver, struct dns_ask *ask, size_t server, 
 		answer_localhost(type, ret_now);
 		return 1;
 	}
+	if (hosts && dns_hosts_get(hosts, &key, ret_now))
+		return 1;
 	if (dns_cache_get(&resolver->cache, &key, resolver->loop->now_ms, ret_now)) {
 		resolver->stats.cache_hits++;
 		return 1;

@@ -95,8 +95,9 @@ static int kit_setup(void **state)
 				    .port = kit->server.port,
 				    .v4.s_addr = htonl(INADDR_LOOPBACK) },
 		};
-	kit->tuning =
-		(struct dns_tuning){ .tries = 2, .timeout_ms = 200, .resolv_conf = "/dev/null" };
+	kit->tuning = (struct dns_tuning){
+		.tries = 2, .timeout_ms = 200, .resolv_conf = "/dev/null", .hosts = "/dev/null"
+	};
 	kit_resolver(kit);
 	*state = kit;
 	return 0;
