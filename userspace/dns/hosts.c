@@ -79,6 +79,7 @@ static int add(struct dns_hosts *hosts, const char *name, const struct addr *add
 /* An address and the names it has. */
 static int take_line(struct dns_hosts *hosts, char *line)
 {
+	static const struct hash_key any; /* the hash is not used */
 	char *rest = NULL, *word;
 	struct dns_key key;
 	struct addr addr;
@@ -89,7 +90,7 @@ static int take_line(struct dns_hosts *hosts, char *line)
 	if (!word || addr_parse(word, 0, &addr))
 		return 0;
 	while (!r && (word = strtok_r(NULL, BLANKS, &rest))) {
-		if (dns_key_init(&key, 0, 0, word, DNS_A) < 0)
+		if (dns_key_init(&key, &any, 0, word, DNS_A) < 0)
 			continue;
 		memcpy(word, key.name, key.length + 1); /* in lower case, no longer than it was */
 		r = add(hosts, word, &addr);

@@ -221,7 +221,7 @@ static bool is_in_hosts(const struct resolver *resolver, const struct dns_query 
 	if (!hosts || query->rcode || query->class != DNS_CLASS_IN ||
 	    (query->type != DNS_RECORD_A && query->type != DNS_RECORD_AAAA))
 		return false;
-	return !dns_key_init(&key, resolver->seed, server, query->name, type) &&
+	return !dns_key_init(&key, &resolver->secret, server, query->name, type) &&
 	       dns_hosts_get(hosts, &key, ret);
 }
 
