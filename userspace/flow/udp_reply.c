@@ -11,7 +11,7 @@ struct udp_reply {
 	struct udp_reply *next; /* in its bucket */
 	struct list used;
 	struct udp_replies *owner;
-	struct addr from; /* raw: all of it counts; else it is any address of the family */
+	struct addr from; /* not raw: the unspecified address, for all of its family */
 	uint32_t hash;
 	int fd;
 	bool raw;
@@ -55,19 +55,17 @@ void udp_replies_deinit(struct udp_replies *replies)
 	replies->buckets = NULL;
 }
 
-static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from,
-				bool raw)
+static struct udp_reply *search(const struct udp_replies *replies, const struct addr *from)
 {
 	uint32_t hash = addr_hash(&replies->key, from, &nobody);
 	struct udp_reply *reply = replies->buckets[hash & replies->mask];
 
-	while (reply &&
-	       (reply->hash != hash || reply->raw != raw || !addr_equal(&reply->from, from)))
+	while (reply && (reply->hash != hash || !addr_equal(&reply->from, from)))
 		reply = reply->next;
 	return reply;
 }
 
-/* What a socket that is not raw is found by. */
+/* What a socket that is not raw is found by, which is no address that answers. */
 static struct addr any_of(const struct addr *from)
 {
 	return (struct addr){ .family = from->family, .port = from->port };
@@ -119,10 +117,13 @@ static int reply_open(struct udp_replies *replies, const struct addr *from, stru
 static int reply_get(struct udp_replies *replies, const struct addr *from, struct udp_reply **ret)
 {
 	const struct addr any = any_of(from);
-	struct udp_reply *reply = search(replies, &any, false);
+	struct udp_reply *reply;
 
+	if (!from->port || addr_is_unspecified(from)) /* of a proxy that does not know */
+		return -EADDRNOTAVAIL;
+	reply = search(replies, &any);
 	if (!reply)
-		reply = search(replies, from, true);
+		reply = search(replies, from);
 	if (!reply)
 		return reply_open(replies, from, ret);
 	list_unlink(&reply->used);

@@ -29,6 +29,6 @@ struct udp_replies {
 int udp_replies_init(struct udp_replies *replies);
 void udp_replies_deinit(struct udp_replies *replies); /* zeroed is fine */
 /* Sends @list, whose addresses do not matter, from @from to @to, of one family. Without a socket all of it
- * failed. */
+ * failed; -EADDRNOTAVAIL: there is no such address or port as @from. */
 void udp_reply_send(struct udp_replies *replies, const struct addr *from, const struct addr *to,
 		    const struct datagram *list, unsigned count, struct datagram_sent *ret);

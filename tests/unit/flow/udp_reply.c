@@ -309,6 +309,31 @@ static void test_refused(void **state)
 	end(fds + 1);
 }
 
+/* Addresses that nobody can have, by which sockets of a port might be found. */
+static void test_nobody(void **state)
+{
+	static const char *const texts[] = { "0.0.0.0", "::", FOREIGN, "2001:db8::7" };
+	unsigned fds = open_fds();
+	struct addr any, clients[2], good = at(FOREIGN, 5353);
+	defer_close int s = bound("0.0.0.0", 5353, false, &any);
+	defer_close int a = bound("127.0.0.1", 0, false, &clients[0]);
+	defer_close int b = bound("::1", 0, false, &clients[1]);
+
+	begin(10);
+	for (int i = 0; i < 4; i++)
+		for (uint16_t port = 5353; port < 5355; port++) {
+			struct addr from = at(texts[i], i < 2 ? port : 0);
+			struct datagram_sent sent = answer(&from, &clients[i % 2], "no");
+
+			assert_int_equal(sent.err, -EADDRNOTAVAIL);
+			assert_int_equal(sent.failed, 1);
+		}
+	assert_int_equal(replies.stats.open, 0);
+	answered(&good, &clients[0], "yes");
+	hears(a, &good, "yes");
+	end(fds + 3);
+}
+
 /* What ICMP says of a client that is gone keeps no answer back. */
 static void test_gone(void **state)
 {
@@ -331,7 +356,7 @@ int main(void)
 		cmocka_unit_test(test_bounded),     cmocka_unit_test(test_service),
 		cmocka_unit_test(test_in_use),      cmocka_unit_test(test_in_use_by_many),
 		cmocka_unit_test(test_bounded_raw), cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused),     cmocka_unit_test(test_nobody),
 	};
 
 	if (!enter_netns())

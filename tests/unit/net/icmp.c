@@ -196,7 +196,7 @@ static void test_refused(void **state)
 	static const char *const no_hosts[] = { "0.0.0.0", "255.255.255.255", "224.0.0.251",
 						"::", "ff02::fb" };
 	struct addr client4 = address(CLIENT4, 4711), client6 = address(CLIENT6, 4711);
-	struct addr nobody = { .family = AF_UNSPEC }, away = address("198.51.100.9", 9);
+	struct addr nobody = { .family = AF_UNSPEC }, away = address("192.0.2.9", 9);
 	struct icmp none = { -1, -1 };
 
 	for (int i = 0; i < 5; i++) {
