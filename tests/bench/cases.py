@@ -179,6 +179,7 @@ def run(case, peer, load, seconds, during=None):
     """One measurement with a fresh proxy, which a short warm-up has shown to be in the way."""
     try:
         lab.intercept(None)
+        peer.sessions = case.flows if case.network == "udp" else 0
         peer.start()
         lab.intercept(peer.port)
         if case.network == "tcp":

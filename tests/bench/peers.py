@@ -78,6 +78,7 @@ class Peer:
     networks = ("tcp",)
     most_sessions = 1 << 20
     transparent = False             # the server sees the client, of UDP
+    sessions = 0                    # that come, of UDP; known before it starts
     forgiven = False                # wrong answers before every session has had a right one
     target = lab.SERVICE            # what the client writes to, of UDP
     program = None
@@ -228,7 +229,9 @@ class Seam(Peer):
         self.networks = ("tcp", "udp") if name.endswith("-auto") else ("tcp",)
 
     def command(self):
+        limits = {"max_flows": 100, "max_udp_sessions": self.sessions * 5 // 4} if self.sessions > 1000 else {}
         config = write(self.directory, "seam.json", json.dumps({
+            "limits": limits,
             "log": {"level": "warn"},
             "workers": 2,
             "inbounds": [{"type": "tproxy", "tag": "in", "listen": "::", "listen_port": self.port,
