@@ -18,6 +18,9 @@
 #define OURS6       "fd09::1"
 #define CLIENTS     2000
 
+/* Only has to be open. */
+#define HELD        __attribute__((unused)) defer_close
+
 static struct udp_replies replies;
 
 static struct addr at(const char *text, uint16_t port)
@@ -140,7 +143,7 @@ static void test_many(void **state)
 	unsigned fds = open_fds();
 	struct addr one, any, from[] = { at(FOREIGN, 53), at(FOREIGN, 54) };
 	defer_close int a = bound("127.0.0.1", 0, false, &one);
-	defer_close int s = bound("0.0.0.0", 54, false, &any); /* so that one is raw */
+	HELD int s = bound("0.0.0.0", 54, false, &any); /* so that one is raw */
 	struct datagram_sent sent;
 
 	for (unsigned i = 0; i < DATAGRAM_BATCH * 2 + 1; i++) {
@@ -267,7 +270,7 @@ static void test_bounded_raw(void **state)
 	unsigned fds = open_fds();
 	struct addr one, any, free_port = at(FOREIGN, 1);
 	defer_close int a = bound("127.0.0.1", 0, false, &one);
-	defer_close int s = bound("0.0.0.0", 5353, false, &any);
+	HELD int s = bound("0.0.0.0", 5353, false, &any);
 
 	begin(2);
 	for (int i = 0; i < 5; i++) {
@@ -315,9 +318,9 @@ static void test_nobody(void **state)
 	static const char *const texts[] = { "0.0.0.0", "::", FOREIGN, "2001:db8::7" };
 	unsigned fds = open_fds();
 	struct addr any, clients[2], good = at(FOREIGN, 5353);
-	defer_close int s = bound("0.0.0.0", 5353, false, &any);
+	HELD int s = bound("0.0.0.0", 5353, false, &any);
 	defer_close int a = bound("127.0.0.1", 0, false, &clients[0]);
-	defer_close int b = bound("::1", 0, false, &clients[1]);
+	HELD int b = bound("::1", 0, false, &clients[1]);
 
 	begin(10);
 	for (int i = 0; i < 4; i++)
@@ -339,7 +342,7 @@ static void test_gone(void **state)
 {
 	unsigned fds = open_fds();
 	struct addr client, any, from[] = { at(FOREIGN, 5353), at(FOREIGN, 5354) };
-	defer_close int s = bound("0.0.0.0", 5354, false, &any); /* so that one is raw */
+	HELD int s = bound("0.0.0.0", 5354, false, &any); /* so that one is raw */
 	int a = bound("127.0.0.1", 0, false, &client);
 
 	begin(10);
