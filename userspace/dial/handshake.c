@@ -122,7 +122,7 @@ static int react(struct handshake_dial *d, enum handshake_result result,
 
 static int advance(struct handshake_dial *d, uint8_t *in, size_t len, const char **ret_call)
 {
-	struct handshake_step step = { .in = in, .in_len = len };
+	struct handshake_step step = { .in = in, .in_len = len, .family = d->peer.family };
 	int r;
 
 	d->again = false;
@@ -268,7 +268,7 @@ static void on_io(struct loop_io *io)
 /* The first step has no input. Who owes no answer is paid with the header. */
 static int greet(struct handshake_dial *d, const char **ret_call)
 {
-	struct handshake_step step = { 0 };
+	struct handshake_step step = { .family = d->peer.family };
 
 	if (d->owed)
 		say(d, d->owed->header, d->owed->header_len);

@@ -40,8 +40,9 @@ struct handshake_step {
 	size_t eaten;                   /* by this step */
 	uint8_t out[HANDSHAKE_OUT_MAX]; /* to be sent */
 	size_t out_len;
-	const char *why; /* static */
-	int err;         /* -errno */
+	sa_family_t family; /* of the proxy's address; AF_UNSPEC: not known */
+	const char *why;    /* static */
+	int err;            /* -errno */
 };
 
 /* Where a proxy takes datagrams, as it says. */

@@ -99,10 +99,11 @@ static enum handshake_result greet(struct socks5 *s, struct handshake_step *step
 	return HANDSHAKE_MORE;
 }
 
-/* The address that datagrams will come from is not known: zeros (RFC 1928 4). */
+/* The address that datagrams will come from is not known: zeros (RFC 1928 4), of the family that the proxy is
+ * spoken to by: dante takes no other. */
 static enum handshake_result request(struct socks5 *s, struct handshake_step *step)
 {
-	static const struct addr unknown = { .family = AF_INET };
+	const struct addr unknown = { .family = step->family == AF_INET6 ? AF_INET6 : AF_INET };
 	const struct handshake_target *target = &s->target;
 
 	put_byte(step, VERSION);
