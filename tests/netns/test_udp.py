@@ -394,6 +394,24 @@ def taken_port(env, family):
         take(own, b"answer", (ROUTER[family], port))
 
 
+def forgotten(env, family):
+    """The router's connection tracking forgets a session long before its end. When the server is the first to speak then,
+    the client's next datagram still is no answer to a connection from outside, which passes by the proxy."""
+    timeouts = [f"net.netfilter.nf_conntrack_udp_timeout{name}" for name in ("", "_stream")]
+    before = [env.lab.run("router", "sysctl", "-n", name).strip() for name in timeouts]
+    try:
+        env.lab.run("router", "sysctl", "-q", *(f"{name}=1" for name in timeouts))
+        client, server = client_of(env, family), server_of(env, family)
+        peer = exchange(client, server)
+        time.sleep(2.2)
+        server.sendto(b"are you there?", peer)
+        take(client, b"are you there?", address_of(server))
+        seen = exchange(client, server)
+        check(seen == peer, f"the server saw {peer}, now {seen}")
+    finally:
+        env.lab.run("router", "sysctl", "-q", *(f"{name}={value}" for name, value in zip(timeouts, before)))
+
+
 def reply_is_not_taken(env, family):
     """Another client's next datagram to a server is that client's, whatever socket seam answered the first from."""
     clients, server = [client_of(env, family) for _ in range(30)], server_of(env, family)
@@ -423,7 +441,7 @@ def main():
     for family in FAMILIES:
         cases_of_bulk(suite, family)
         for func in (mapping, filtering, many_clients, addresses, crossing, inward, dead_port, no_route, listed,
-                     reply_is_not_taken, taken_port):
+                     reply_is_not_taken, taken_port, forgotten):
             suite.add(f"udp/{func.__name__.replace('_', '-')}/{family}", func, PLAIN, family=family)
         for func in (connected, dead_port_connected):
             suite.add(f"udp/{func.__name__.replace('_', '-')}/{family}", func, CONNECTED, family=family)

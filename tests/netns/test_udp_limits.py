@@ -156,7 +156,8 @@ def spoofed(env):
         while (got := client.recvfrom(100)) and got[0] == b"meanwhile":
             check(got[1] == address_of(server), f"from {got[1]}")
         check(got[0] == b"last", f"{got}")
-        check(exchange(client, server) == peer, "the session was lost")
+        seen = exchange(client, server)
+        check(seen == peer, f"{address_of(client)}: the server saw {peer}, now {seen}; {sessions_of(env, client)}")
 
 
 def one_host(env):
