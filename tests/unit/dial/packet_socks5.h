@@ -4,6 +4,7 @@
 #include "proto/socks5_datagram.h"
 
 #define ASK       "\5\3\0\1\0\0\0\0\0\0"
+#define ASK6      "\5\3\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define HEAD4     "\0\0\0\1\12\1\2\3\0\65"                           /* 10.1.2.3:53 */
 #define HEAD6     "\0\0\0\4\375\0\0\0\0\0\0\0\0\0\0\0\0\0\0\7\1\273" /* [fd00::7]:443 */
 #define HEAD_NAME "\0\0\0\3\6a.test\1\273"
@@ -35,9 +36,13 @@ static inline struct reply reply_of(const struct addr *addr, const char *domain)
 static inline bool associate(struct packet_scene *p, const struct target *target,
 			     const struct reply *reply)
 {
-	const struct line lines[] = { { SAID("\5\1\0"), SAID("\5\0") },
-				      { SAID(ASK), { reply->data, reply->len } } };
+	struct line lines[] = { { SAID("\5\1\0"), SAID("\5\0") },
+				{ SAID(ASK), { reply->data, reply->len } } };
+	struct addr proxy;
 
+	assert_int_equal(sock_local_addr(p->s.listener, &proxy), 0);
+	if (proxy.family == AF_INET6)
+		lines[1].expect = (struct said)SAID(ASK6);
 	assert_int_equal(scene_start(&p->s, target), 0);
 	return play(&p->s, lines, 2, 0);
 }
