@@ -12,7 +12,7 @@ struct filter {
 
 static int take_method(struct call *call, struct filter *filter)
 {
-	static const char *const methods[] = { "copy", "splice", "sockmap" };
+	static const char *const methods[] = { "copy", "splice", "sockmap", "packet" };
 
 	filter->method = call_string(call, "method");
 	if (filter->method && names_find(methods, ARRAY_SIZE(methods), filter->method) < 0)

@@ -19,6 +19,7 @@ enum flow_state {
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
 	FLOW_RELAY, /* owns both streams and @relay */
+	FLOW_PARKED, /* tc translates its packets; the streams are silent, and off the loop */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,
 };
@@ -46,6 +47,8 @@ enum flow_end {
 	END_HALF_CLOSED_IDLE,
 	END_KILLED,
 	END_SHUTDOWN,
+	END_RESET,    /* by either host, while it was parked */
+	END_DETACHED, /* its packets go on being translated without us */
 	END_COUNT,
 };
 extern const char *const flow_end_names[END_COUNT];
@@ -69,6 +72,12 @@ struct outbound {
 
 struct worker;
 
+/* A pair that tc has taken: when it moved bytes last. */
+struct park {
+	uint64_t bytes, since_ms;
+	uint64_t way_bytes, way_ms; /* the ways were asked for then */
+};
+
 struct tcp_flow {
 	struct list link; /* worker->flows */
 	struct worker *worker;
@@ -87,8 +96,9 @@ struct tcp_flow {
 	enum protocol protocol;    /* sniffed */
 	struct relay relay;        /* from FLOW_RELAY on */
 	struct timer
-		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed */
+		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed; ageing */
 	uint64_t idle_bytes, idle_since_ms;
+	struct park park; /* in FLOW_PARKED */
 	enum flow_state state;
 	enum flow_end end;
 	bool keep_alive_set;
@@ -105,7 +115,9 @@ struct flow_info {
 	enum protocol protocol;
 	size_t rule; /* index, CONFIG_NONE: none decided */
 	const char *method,
-		*refused; /* refused: why not the sockmap, "" if it is or was not tried */
+		*refused;   /* refused: why not the sockmap, "" if it is or was not tried */
+	const char *packet; /* why tc does not carry it, likewise */
+	bool adopted;       /* an earlier daemon began it */
 	struct {
 		uint64_t bytes, kernel_bytes;
 		const char *gate; /* "" outside the sockmap */

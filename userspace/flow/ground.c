@@ -1,4 +1,5 @@
 /* ground - what a flow's upstream socket stands on: its own address, the interface it is bound to. */
+#include "flow/park.h"
 #include "flow/worker.h"
 
 /* Its packets would go nowhere until it times out. A socket with the client's address needs none of ours. */
@@ -21,10 +22,12 @@ void tcp_flow_check_interfaces(struct tcp_flow *f, const struct netif_list *inte
 	enum flow_end lost;
 
 	/* of another network namespace @interfaces knows nothing */
-	if (f->state != FLOW_RELAY ||
+	if ((f->state != FLOW_RELAY && f->state != FLOW_PARKED) ||
 	    sock_netns_cookie(f->side[UPSTREAM].fd) != sock_netns_cookie(f->side[CLIENT].fd))
 		return;
 	lost = lost_ground(f, interfaces);
 	if (lost)
 		tcp_flow_kill(f, lost);
+	else
+		park_follow(f);
 }

@@ -2,7 +2,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/names.h"
 #include "flow/worker.h"
+
+NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "parked",
+	   "close");
+NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
+	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
+	   "interface-gone", "client-reset", "upstream-reset", "backlog", "no-memory", "idle",
+	   "half-closed-idle", "killed", "shutdown", "reset", "detached");
 
 enum log_level flow_end_level(enum flow_end end)
 {
@@ -54,7 +62,8 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 				   .protocol = f->protocol,
 				   .rule = f->rule,
 				   .method = relay_method_name(relay),
-				   .refused = relay_refusal_names[relay->refused] };
+				   .refused = relay_refusal_names[relay->refused],
+				   .packet = relay_untaken_names[relay->untaken] };
 	for (int side = 0; side < SIDES; side++) {
 		ret->side[side].gate = "";
 		if (!relay->env)

@@ -1,6 +1,7 @@
 /* tcp_flow - read this first: the way of a connection.
  *
- *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate) -> CLOSE
+ *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate)
+ *   -> PARKED (flow/park, kern/packet) -> CLOSE
  *
  * A flow is a state and one step function a state. Every wake-up, from a socket, a dial, a timer or ctl,
  * ends in flow_advance(), which runs steps until one has to wait. flow_end() is the only way to CLOSE, and
@@ -14,18 +15,12 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/names.h"
 #include "flow/hijack.h"
 #include "flow/idle.h"
+#include "flow/park.h"
 #include "flow/worker.h"
 #include "net/sock.h"
 #include "relay/opening.h"
-
-NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "close");
-NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
-	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
-	   "interface-gone", "client-reset", "upstream-reset", "backlog", "no-memory", "idle",
-	   "half-closed-idle", "killed", "shutdown");
 
 enum step { STEP_WAIT, STEP_NEXT };
 
@@ -410,8 +405,19 @@ static enum step flow_relay(struct tcp_flow *f)
 	}
 	if (r == RELAY_DONE)
 		return flow_end(f, END_DONE);
+	if (r == RELAY_TAKEN) {
+		flow_goto(f, FLOW_PARKED);
+		return park_begin(f) ? flow_end(f, END_DETACHED) : STEP_WAIT;
+	}
 	if (idle_half_closed(f) && !was_half_closed)
 		idle_restart(f); /* another limit holds from here */
+	return STEP_WAIT;
+}
+
+/* Nothing wakes it but its timer, ctl, and changes of the network: they end it, or it stays. */
+static enum step flow_parked(struct tcp_flow *f)
+{
+	(void)f;
 	return STEP_WAIT;
 }
 
@@ -431,6 +437,7 @@ static enum step flow_close(struct tcp_flow *f)
 	worker_flow_ended(w, f);
 	dial_cancel(f->dial, f->end != END_CLIENT_GONE);
 	timer_stop(&f->timer, &w->loop.timers);
+	park_end(f);
 	relay_stop(&f->relay);
 	if (f->end == END_DROPPED && !sock_set_silent_close(f->side[CLIENT].fd))
 		reset = false;
@@ -450,7 +457,8 @@ static enum step flow_close(struct tcp_flow *f)
 
 static enum step (*const steps[FLOW_STATE_COUNT])(struct tcp_flow *) = {
 	[FLOW_ROUTE] = flow_route, [FLOW_DNS] = flow_dns,     [FLOW_DIAL] = flow_dial,
-	[FLOW_KICK] = flow_kick,   [FLOW_RELAY] = flow_relay, [FLOW_CLOSE] = flow_close,
+	[FLOW_KICK] = flow_kick,   [FLOW_RELAY] = flow_relay, [FLOW_PARKED] = flow_parked,
+	[FLOW_CLOSE] = flow_close,
 };
 
 static void flow_advance(struct tcp_flow *f) /* @f may be gone on return */

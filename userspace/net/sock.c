@@ -145,6 +145,11 @@ uint32_t sock_window_clamp(int fd)
 	return get_int(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
 }
 
+uint32_t sock_receive_buffer(int fd)
+{
+	return get_int(fd, SOL_SOCKET, SO_RCVBUF);
+}
+
 uint32_t sock_send_buffer(int fd)
 {
 	return get_int(fd, SOL_SOCKET, SO_SNDBUF);
@@ -179,6 +184,30 @@ bool sock_unacknowledged(int fd)
 	int bytes = 0;
 
 	return !ioctl(fd, SIOCOUTQ, &bytes) && bytes > 0;
+}
+
+uint32_t sock_unread(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCINQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
+#define RCV_WND_AT 232 /* tcpi_rcv_wnd, which older headers lack */
+
+uint32_t sock_receive_window(int fd)
+{
+	uint32_t info[RCV_WND_AT / sizeof(uint32_t) + 1] = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) < 0 || len < sizeof(info))
+		return UINT32_MAX;
+	return info[RCV_WND_AT / sizeof(uint32_t)];
+}
+
+uint32_t sock_send_mss(int fd)
+{
+	return get_int(fd, IPPROTO_TCP, TCP_MAXSEG);
 }
 
 uint32_t sock_rtt_us(int fd)
