@@ -101,6 +101,9 @@ enum seam_packet_state {
 	SEAM_PACKET_MISSED, /* as OFF; `why` tells the reason */
 };
 
+#define SEAM_PACKET_STATE(word) ((word)&3U) /* enum seam_packet_state */
+#define SEAM_PACKET_ARMING      4U
+
 /* Why a pair was not taken: bits. The sockets and the packet are looked at when it is armed. */
 enum seam_packet_why {
 	SEAM_WHY_MOVED,     /* packets came since the snapshot */
@@ -124,7 +127,8 @@ enum seam_packet_why {
 #define SEAM_CLOSING_FIN(side)   (1U << (side))      /* seen from this side */
 #define SEAM_CLOSING_ACKED(side) (1U << (2 + (side))) /* and acknowledged by the other */
 #define SEAM_CLOSING_RST         (1U << 4)           /* seen, from either side */
-#define SEAM_CLOSING_KILLED      (1U << 5)           /* by user space */
+#define SEAM_CLOSING_KILLED      (1U << 5)           /* by user space: its packets go to the stack */
+#define SEAM_CLOSING_REUSED      (1U << 6)           /* SYN after the end: the same */
 
 /* The addresses of a packet as it arrives; key of seam_halves. Network byte order, IPv4 in the first four
  * bytes and zeros behind. */
@@ -150,7 +154,7 @@ struct seam_side {
 	__u32 window;         /* with it, in bytes */
 	__u32 fin;            /* one past the FIN, once SEAM_CLOSING_FIN */
 	__u32 dropped;        /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
-	__u32 pad1[3];
+	__u32 pad1[5];
 
 	/* user space, when the pair is made; ifindex and mark also later */
 	struct seam_tuple in;
@@ -158,12 +162,12 @@ struct seam_side {
 	__u32 mark;    /* of packets that are sent there */
 
 	/* the take-over: what is added to numbers of this side's packets */
-	__u32 seq, ack_add, ts, ecr;
+	__u32 seq_add, ack_add, ts_add, ecr_add;
 };
 
 /* Value of seam_pairs, which user space maps. */
 struct seam_pair {
-	__u32 state;      /* enum seam_packet_state; atomic */
+	__u32 state;      /* SEAM_PACKET_STATE, above it a count of armings; atomic */
 	__u32 closing;    /* atomic */
 	__u64 seen;       /* packets while not taken; atomic */
 	__u64 snapshot;   /* user space, before ARMED: `seen` when all was quiet */
@@ -171,10 +175,11 @@ struct seam_pair {
 			   * none is owed any more; what they are counted from is a constant of the pair */
 	__u32 why;        /* 1 << enum seam_packet_why, with MISSED */
 	__u32 from;       /* 1 << side: packets were seen from it; atomic */
-	__u16 used;       /* user space: the pair is somebody's */
+	__u32 used;       /* user space: the pair is somebody's */
 	__s8 shift[2];    /* what the window field of a side's packets is shifted by, left if positive */
-	__u32 generation; /* user space: of the pair that has this index */
+	__u8 scale[2];    /* window scale of a side's packets */
 	__u64 taken_at;   /* CLOCK_MONOTONIC, ns */
+	__u64 pad;
 	struct seam_side side[2];
 };
 

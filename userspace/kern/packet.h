@@ -92,7 +92,8 @@ static inline uint64_t packet_seen(const struct packet_pair *pair)
 }
 static inline enum seam_packet_state packet_state(const struct packet_pair *pair)
 {
-	return (enum seam_packet_state)__atomic_load_n(&pair->shared->state, __ATOMIC_ACQUIRE);
+	return (enum seam_packet_state)SEAM_PACKET_STATE(
+		__atomic_load_n(&pair->shared->state, __ATOMIC_ACQUIRE));
 }
 /* Its packets were seen in both directions. */
 static inline bool packet_seen_both(const struct packet_pair *pair)
