@@ -90,7 +90,8 @@ static void put_packet(const struct ctl_context *context, const struct worker_st
 {
 	struct packet *packet = context->packet;
 
-	gauge(out, "seam_packet_available", "1 if packets of flows may be translated.", packet != NULL);
+	gauge(out, "seam_packet_available", "1 if flows are taken over by tc.",
+	      context->packet_takes);
 	gauge(out, "seam_packet_pairs", "Pairs of connections known to the translation.",
 	      packet ? packet_pairs_used(packet) : 0);
 	gauge(out, "seam_packet_adopted", "Flows that an earlier daemon began.", sum->adopted);
