@@ -33,26 +33,25 @@ static int lock(struct packets *p)
 	return fail(p, "another seamd has the packets of this network namespace", -errno);
 }
 
-static int pin_dir(struct packets *p, char *ret, size_t size)
+static int find_dir(struct packets *p)
 {
 	uint64_t cookie = sock_netns_cookie(p->lock_fd);
 
 	if (!cookie)
 		return fail(p, "SO_NETNS_COOKIE", -EOPNOTSUPP);
-	snprintf(ret, size, PIN_DIR, (unsigned long long)cookie);
+	snprintf(p->dir, sizeof(p->dir), PIN_DIR, (unsigned long long)cookie);
 	return 0;
 }
 
 static int load(struct packets *p, const struct config *config, bool wanted)
 {
-	char dir[64];
 	int r = lock(p);
 
 	if (!r)
-		r = pin_dir(p, dir, sizeof(dir));
-	if (r || (!wanted && access(dir, F_OK)))
+		r = find_dir(p);
+	if (r || (!wanted && access(p->dir, F_OK)))
 		return r;
-	return packet_load(&p->packet, config->limits.max_flows, dir, p->reason);
+	return packet_load(&p->packet, config->limits.max_flows, p->dir, p->reason);
 }
 
 int packets_open(struct packets *p, const struct config *config)
@@ -100,6 +99,8 @@ void packets_close(struct packets *p, const struct config *config)
 	if (p->packet)
 		packet_free(p->packet, config->relay.on_exit == EXIT_KEEP &&
 					       packet_pairs_used(p->packet) > 0);
+	if (p->packet && *p->dir)
+		(void)rmdir(p->dir); /* unless something is kept in it */
 	p->packet = NULL;
 	if (p->lock_fd >= 0)
 		close(p->lock_fd);

@@ -9,6 +9,7 @@ struct packets {
 	struct packet *packet; /* NULL: not loaded */
 	bool takes;            /* flows are taken over; else there only was something to adopt */
 	int lock_fd;           /* -1: not ours */
+	char dir[64];          /* of the pins; "": none */
 	char reason[PACKET_REASON_MAX]; /* why flows are not taken over; "": they are */
 };
 #define PACKETS_NULL            \

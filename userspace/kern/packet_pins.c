@@ -13,7 +13,7 @@
 #include "kern/bpffs.h"
 #include "packet.skel.h"
 
-#define FOLDER "packet." /* with SEAM_ABI_VERSION */
+#define FOLDER "packet_" /* with SEAM_ABI_VERSION */
 
 static const struct pinned_map {
 	const char *name;
