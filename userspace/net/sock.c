@@ -1,6 +1,7 @@
 #include "net/sock.h"
 #include <errno.h>
 #include <net/if.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -148,6 +149,34 @@ uint32_t sock_window_clamp(int fd)
 uint32_t sock_receive_buffer(int fd)
 {
 	return get_int(fd, SOL_SOCKET, SO_RCVBUF);
+}
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+#define RECEIVE_LOCK 2 /* SOCK_RCVBUF_LOCK */
+
+int sock_set_receive_buffer(int fd, uint32_t bytes, bool fixed)
+{
+	int half = (int)(bytes / 2); /* see sock_set_send_buffer() */
+	int r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, half);
+
+	if (r == -EPERM)
+		r = set_int(fd, SOL_SOCKET, SO_RCVBUF, half);
+	if (r || fixed)
+		return r;
+	return set_int(fd, SOL_SOCKET, SO_BUF_LOCK,
+		       (int)get_int(fd, SOL_SOCKET, SO_BUF_LOCK) & ~RECEIVE_LOCK);
+}
+
+uint32_t sock_receive_memory(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0
+		       ? 0
+		       : info[SK_MEMINFO_RMEM_ALLOC];
 }
 
 uint32_t sock_send_buffer(int fd)

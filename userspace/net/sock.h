@@ -54,7 +54,11 @@ int sock_set_send_buffer(int fd, uint32_t bytes);
 int sock_set_window_clamp(int fd, uint32_t bytes);
 uint32_t sock_window_clamp(int fd); /* 0 if unknown */
 uint32_t sock_receive_mss(int fd);  /* TCP_INFO; 0 if unknown */
-uint32_t sock_receive_buffer(int fd);
+uint32_t sock_receive_buffer(int fd); /* the present limit, 0 if unknown */
+/* @fixed: until it is told otherwise (SO_BUF_LOCK, 5.17) the kernel does not tune it. A limit below what is used
+ * makes what comes then be dropped. */
+int sock_set_receive_buffer(int fd, uint32_t bytes, bool fixed);
+uint32_t sock_receive_memory(int fd); /* what is used of it (SO_MEMINFO), 0 if unknown */
 uint32_t sock_send_buffer(int fd);  /* the present limit, 0 if unknown */
 /* Whether something that was sent is not acknowledged, or not even sent; SIOCOUTQ. */
 bool sock_unacknowledged(int fd);

@@ -1,5 +1,6 @@
 #include "relay/packet.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/names.h"
@@ -167,6 +168,7 @@ static enum taker_turn armed_turn(struct taker *t, bool ended)
 	if (packet_disarm(pair) == SEAM_PACKET_TAKEN)
 		return take(t->relay);
 	why = packet_why(pair);
+	char b[99]; fprintf(stderr, "DBG %llu missed %s ended %d due %d\n", (unsigned long long)t->relay->env->loop->now_ms%100000,packet_why_format(why,b,99), ended, t->due);
 	return missed(t, why);
 }
 

@@ -3,18 +3,20 @@
  * quiet it is armed and the copies are read away: that sends the window update, and the segment that it
  * invites takes the pair over. */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include "net/sock.h"
 #include "relay/taker.h"
 
-#define STALL_WINDOW   65536U  /* what one side may still send, roughly */
-#define STALL_MOST     262144U /* and at most, or it is not stalled: RELAY_SCRATCH is more */
+#define STALL_WINDOW   65536U  /* what a side may send ahead */
+#define STALL_ROOM     131072U /* in memory, at most */
+#define STALL_BUFFER   393216U /* what a side's receive buffer is cut to: RELAY_SCRATCH is more */
 #define NARROW_MS      2000U   /* far hosts take long to use up the window that they have */
 #define NARROW_LOOK_MS 5U
 #define STALL_MS       500U
 #define FEW            8U /* a side that moves so many times less than the other is no matter */
 
-_Static_assert(2 * STALL_MOST <= RELAY_SCRATCH, "what came before fits as well");
+_Static_assert(STALL_BUFFER < RELAY_SCRATCH, "all that waits is seen by one recv()");
 
 void taker_narrow(struct taker *t)
 {
@@ -26,13 +28,14 @@ void taker_narrow(struct taker *t)
 		if (sock_set_window_clamp(fd, STALL_WINDOW))
 			t->clamp[side] = 0;
 	}
+	fprintf(stderr,"DBG %llu narrow %u %u\n", (unsigned long long)t->relay->env->loop->now_ms%100000, sock_receive_window(taker_fd(t,0)), sock_receive_window(taker_fd(t,1)));
 	t->phase = TAKER_NARROW;
 	t->stall_until_ms = t->relay->env->loop->now_ms + NARROW_MS;
 	taker_start_timer(t, NARROW_LOOK_MS);
 }
 
-/* The kernel never takes back what it has offered: the side has to use it up. */
-static bool is_narrow(const struct taker *t, int side)
+/* The kernel never takes back what it has offered: the side has to use it up before its buffer may be cut. */
+static bool has_used_window(const struct taker *t, int side)
 {
 	const struct pump *pump = t->relay->pump;
 	uint64_t moved = pump[side].bytes - t->bytes[side];
@@ -42,8 +45,24 @@ static bool is_narrow(const struct taker *t, int side)
 		return true;
 	window = sock_receive_window(taker_fd(t, side));
 	if (window != UINT32_MAX)
-		return window <= STALL_MOST;
+		return window <= STALL_WINDOW;
 	return moved >= sock_receive_buffer(taker_fd(t, side));
+}
+
+/* Cuts the buffer as what is in it becomes less, never below: true at the end. */
+static bool is_narrow(struct taker *t, int side)
+{
+	int fd = taker_fd(t, side);
+	uint32_t now = sock_receive_buffer(fd), size;
+
+	if (!has_used_window(t, side))
+		return false;
+	size = sock_receive_memory(fd) + STALL_ROOM;
+	if (!t->buffer[side])
+		t->buffer[side] = now;
+	if (now > STALL_BUFFER && size < now)
+		(void)sock_set_receive_buffer(fd, size > STALL_BUFFER ? size : STALL_BUFFER, true);
+	return size <= STALL_BUFFER;
 }
 
 /* The next one when it has moved as much again, and more after each. */
@@ -57,6 +76,7 @@ static void postpone(struct taker *t)
 
 static enum taker_turn failed(struct taker *t)
 {
+	fprintf(stderr, "DBG %llu failed phase %d unread %u %u quiet %llu rcvwnd %u %u moved %llu %llu held %d\n", (unsigned long long)t->relay->env->loop->now_ms%100000, t->phase, sock_unread(taker_fd(t,0)), sock_unread(taker_fd(t,1)), (unsigned long long)t->quiet_ns, sock_receive_window(taker_fd(t,0)), sock_receive_window(taker_fd(t,1)),(unsigned long long)( t->relay->pump[0].bytes - t->bytes[0]),(unsigned long long)( t->relay->pump[1].bytes - t->bytes[1]), relay_is_empty_handed(t->relay));
 	postpone(t);
 	return taker_missed(t);
 }
@@ -65,7 +85,10 @@ int taker_narrow_turn(struct taker *t)
 {
 	uint64_t now = t->relay->env->loop->now_ms;
 
-	if (relay_is_empty_handed(t->relay) && is_narrow(t, CLIENT) && is_narrow(t, UPSTREAM)) {
+	bool narrow[SIDES] = { is_narrow(t, CLIENT), is_narrow(t, UPSTREAM) };
+
+	if (relay_is_empty_handed(t->relay) && narrow[CLIENT] && narrow[UPSTREAM]) {
+		fprintf(stderr,"DBG %llu stall\n", (unsigned long long)t->relay->env->loop->now_ms%100000);
 		t->phase = TAKER_STALL;
 		t->unread[CLIENT] = t->unread[UPSTREAM] = 0;
 		t->quiet_ns = 0;
@@ -112,6 +135,9 @@ void taker_unstall(struct taker *t)
 		if (t->clamp[side])
 			(void)sock_set_window_clamp(taker_fd(t, side), t->clamp[side]);
 		t->clamp[side] = 0;
+		if (t->buffer[side])
+			(void)sock_set_receive_buffer(taker_fd(t, side), t->buffer[side], false);
+		t->buffer[side] = 0;
 		/* discards them without a copy, tcp(7) */
 		while (t->phase != TAKER_HOLD && t->unread[side]) {
 			ssize_t n = recv(taker_fd(t, side), NULL, t->unread[side],

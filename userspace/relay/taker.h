@@ -29,6 +29,7 @@ struct taker {
 	uint64_t quiet_ns; /* since when, 0: it is not quiet */
 	uint32_t unread[SIDES]; /* what may wait in the sockets: a message, or what was copied */
 	uint32_t clamp[SIDES];  /* windows to give back, 0: not narrowed */
+	uint32_t buffer[SIDES]; /* and receive buffers */
 	uint64_t bytes[SIDES];  /* moved when it was narrowed */
 	uint64_t stall_at, stall_step, stall_until_ms;
 };
