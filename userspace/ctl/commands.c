@@ -46,8 +46,8 @@ static json_t *describe_packet(const struct ctl_context *context, const struct w
 	struct packet *packet = context->packet;
 
 	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "available",
-			 (int)context->packet_takes,
-			 "reason", context->packet_reason ? context->packet_reason : "", "taken",
+			 (int)context->packet_takes, "reason",
+			 context->packet_reason ? context->packet_reason : "", "taken",
 			 (json_int_t)sum->taken, "missed", (json_int_t)sum->missed, "adopted",
 			 (json_int_t)sum->adopted, "pairs",
 			 (json_int_t)(packet ? packet_pairs_used(packet) : 0), "pairs_max",

@@ -218,8 +218,7 @@ static int choose_method(struct app *app)
 		log_info("daemon", "relay: sockmap%s",
 			 app->fastpath->local ? ", local clients straight" : "");
 	else
-		log_info("daemon", "relay: %s; no sockmap: %s",
-			 user_space_method(app),
+		log_info("daemon", "relay: %s; no sockmap: %s", user_space_method(app),
 			 app->sockmap_reason);
 	return 0;
 }

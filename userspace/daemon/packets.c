@@ -69,11 +69,11 @@ int packets_open(struct packets *p, const struct config *config)
 	if (p->takes)
 		p->reason[0] = '\0';
 	else if (!wanted)
-		snprintf(p->reason, sizeof(p->reason), relay->packet == PACKET_OFF ?
-								"relay.packet is off" :
-								"relay.method is another");
-	log_info("daemon", "packet: %s%s", p->takes ? "flows are taken over" : "not used: ",
-		 p->reason);
+		snprintf(p->reason, sizeof(p->reason),
+			 relay->packet == PACKET_OFF ? "relay.packet is off"
+						     : "relay.method is another");
+	log_info("daemon", "packet: %s%s",
+		 p->takes ? "flows are taken over" : "not used: ", p->reason);
 	return 0;
 }
 
@@ -97,8 +97,8 @@ void packets_give(const struct packets *p, struct worker *workers, unsigned coun
 void packets_close(struct packets *p, const struct config *config)
 {
 	if (p->packet)
-		packet_free(p->packet, config->relay.on_exit == EXIT_KEEP &&
-					       packet_pairs_used(p->packet) > 0);
+		packet_free(p->packet,
+			    config->relay.on_exit == EXIT_KEEP && packet_pairs_used(p->packet) > 0);
 	if (p->packet && *p->dir)
 		(void)rmdir(p->dir); /* unless something is kept in it */
 	p->packet = NULL;

@@ -12,9 +12,9 @@ struct packets {
 	char dir[64];          /* of the pins; "": none */
 	char reason[PACKET_REASON_MAX]; /* why flows are not taken over; "": they are */
 };
-#define PACKETS_NULL            \
-	{                       \
-		.lock_fd = -1   \
+#define PACKETS_NULL          \
+	{                     \
+		.lock_fd = -1 \
 	}
 
 /* -errno: it was asked for by relay.method and is not possible, as packets->reason says. */

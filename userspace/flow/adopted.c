@@ -107,8 +107,8 @@ static void follow(const struct adopted *a, const struct netif_list *interfaces)
 {
 	for (int side = 0; side < SIDES; side++) {
 		const struct packet_end *e = &a->spec.end[side];
-		const struct netif *now =
-			netif_by_index(interfaces, (int)a->pair.shared->side[side].ifindex);
+		const struct netif *now = netif_by_index(interfaces,
+							 (int)a->pair.shared->side[side].ifindex);
 		struct route_question question = { .destination = e->remote, .mark = e->mark };
 		int interface;
 
@@ -124,8 +124,8 @@ static void on_timer(struct timer *timer)
 	struct adopted *a = container_of(timer, struct adopted, timer);
 	struct worker *w = a->worker;
 	uint32_t delay;
-	enum flow_end why =
-		park_judge(&a->pair, &a->park, &w->config->relay, w->loop.now_ms, &delay);
+	enum flow_end why = park_judge(&a->pair, &a->park, &w->config->relay, w->loop.now_ms,
+				       &delay);
 
 	if (why)
 		end(a, why);

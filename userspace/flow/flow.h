@@ -18,7 +18,7 @@ enum flow_state {
 	FLOW_DNS,   /* owns @dns: the questions are answered here */
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
-	FLOW_RELAY, /* owns both streams and @relay */
+	FLOW_RELAY,  /* owns both streams and @relay */
 	FLOW_PARKED, /* tc translates its packets; the streams are silent, and off the loop */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,

@@ -4,12 +4,13 @@
 #include <time.h>
 #include "flow/worker.h"
 
-#define LINGER_MS      3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
-#define LOOK_LEAST_MS  500U
-#define LOOK_MOST_MS   10000U
-#define WAY_MS         10000U
-#define SILENT_MOST_MS (24U * 3600 * 1000) /* both hosts are gone: our keep-alive does not ask any more */
-#define IDLE_CHECKS    8U
+#define LINGER_MS     3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
+#define LOOK_LEAST_MS 500U
+#define LOOK_MOST_MS  10000U
+#define WAY_MS        10000U
+#define SILENT_MOST_MS \
+	(24U * 3600 * 1000) /* both hosts are gone: our keep-alive does not ask any more */
+#define IDLE_CHECKS 8U
 
 static bool is_over(const struct packet_stats *stats)
 {
@@ -19,8 +20,7 @@ static bool is_over(const struct packet_stats *stats)
 static uint32_t limit_of(const struct packet_stats *stats, const struct config_relay *config)
 {
 	uint32_t idle = config->idle_timeout_ms, half = config->half_close_timeout_ms;
-	bool half_closed = stats->closing &
-			   (SEAM_CLOSING_FIN(CLIENT) | SEAM_CLOSING_FIN(UPSTREAM));
+	bool half_closed = stats->closing & (SEAM_CLOSING_FIN(CLIENT) | SEAM_CLOSING_FIN(UPSTREAM));
 
 	if (!half_closed || !half)
 		return idle;
@@ -110,8 +110,8 @@ static void on_timer(struct timer *timer)
 	struct tcp_flow *f = container_of(timer, struct tcp_flow, timer);
 	struct worker *w = f->worker;
 	uint32_t delay;
-	enum flow_end end =
-		park_judge(&f->relay.pair, &f->park, &w->config->relay, w->loop.now_ms, &delay);
+	enum flow_end end = park_judge(&f->relay.pair, &f->park, &w->config->relay, w->loop.now_ms,
+				       &delay);
 
 	if (end) {
 		tcp_flow_kill(f, end);

@@ -18,7 +18,8 @@ void park_label(const struct relay *relay, struct seam_label *ret);
 
 /* For these and for adopted ones: END_NONE, and when to look again; or why it is over. */
 enum flow_end park_judge(const struct packet_pair *pair, struct park *park,
-			 const struct config_relay *config, uint64_t now_ms, uint32_t *ret_delay_ms);
+			 const struct config_relay *config, uint64_t now_ms,
+			 uint32_t *ret_delay_ms);
 /* Whether it is time to ask for the ways again: it moves bytes. */
 bool park_wants_way(struct park *park, uint64_t now_ms);
 /* The packets of @side go by @interface with @mark from now on, if they did not. */

@@ -174,9 +174,8 @@ uint32_t sock_receive_memory(int fd)
 	uint32_t info[SK_MEMINFO_VARS] = { 0 };
 	socklen_t len = sizeof(info);
 
-	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0
-		       ? 0
-		       : info[SK_MEMINFO_RMEM_ALLOC];
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ? 0
+								      : info[SK_MEMINFO_RMEM_ALLOC];
 }
 
 uint32_t sock_send_buffer(int fd)

@@ -1,6 +1,5 @@
 #include "relay/packet.h"
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/names.h"
@@ -168,7 +167,6 @@ static enum taker_turn armed_turn(struct taker *t, bool ended)
 	if (packet_disarm(pair) == SEAM_PACKET_TAKEN)
 		return take(t->relay);
 	why = packet_why(pair);
-	char b[99]; fprintf(stderr, "DBG %llu missed %s ended %d due %d\n", (unsigned long long)t->relay->env->loop->now_ms%100000,packet_why_format(why,b,99), ended, t->due);
 	return missed(t, why);
 }
 
@@ -262,6 +260,12 @@ int relay_packet_turn(struct relay *relay)
 		relay->taker->due = false;
 	}
 	return r;
+}
+
+void relay_packet_after(struct relay *relay)
+{
+	if (relay->taker && relay->taker->phase == TAKER_NARROW)
+		taker_narrow_more(relay->taker);
 }
 
 void relay_packet_stop(struct relay *relay)

@@ -59,7 +59,8 @@ enum taker_turn { TAKER_GO, TAKER_REST, TAKER_TOOK }; /* the pumps run, or not; 
 
 bool relay_packet_wants(const struct relay *relay); /* it is time for relay_packet_enter() */
 void relay_packet_enter(struct relay *relay);
-int relay_packet_turn(struct relay *relay); /* enum taker_turn, -errno */
+int relay_packet_turn(struct relay *relay);   /* enum taker_turn, -errno */
+void relay_packet_after(struct relay *relay); /* the pumps have run */
 void relay_packet_stop(struct relay *relay);
 bool relay_is_taken(const struct relay *relay);
 

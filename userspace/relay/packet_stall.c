@@ -3,7 +3,6 @@
  * quiet it is armed and the copies are read away: that sends the window update, and the segment that it
  * invites takes the pair over. */
 #include <errno.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include "net/sock.h"
 #include "relay/taker.h"
@@ -28,7 +27,6 @@ void taker_narrow(struct taker *t)
 		if (sock_set_window_clamp(fd, STALL_WINDOW))
 			t->clamp[side] = 0;
 	}
-	fprintf(stderr,"DBG %llu narrow %u %u\n", (unsigned long long)t->relay->env->loop->now_ms%100000, sock_receive_window(taker_fd(t,0)), sock_receive_window(taker_fd(t,1)));
 	t->phase = TAKER_NARROW;
 	t->stall_until_ms = t->relay->env->loop->now_ms + NARROW_MS;
 	taker_start_timer(t, NARROW_LOOK_MS);
@@ -49,20 +47,33 @@ static bool has_used_window(const struct taker *t, int side)
 	return moved >= sock_receive_buffer(taker_fd(t, side));
 }
 
-/* Cuts the buffer as what is in it becomes less, never below: true at the end. */
-static bool is_narrow(struct taker *t, int side)
+/* Cuts the buffer to what is in it, and a window. */
+static void cut_buffer(struct taker *t, int side)
 {
 	int fd = taker_fd(t, side);
-	uint32_t now = sock_receive_buffer(fd), size;
+	uint32_t now = sock_receive_buffer(fd), size = sock_receive_memory(fd) + STALL_ROOM;
 
-	if (!has_used_window(t, side))
-		return false;
-	size = sock_receive_memory(fd) + STALL_ROOM;
+	if (now <= STALL_BUFFER || size >= now || !has_used_window(t, side))
+		return;
 	if (!t->buffer[side])
 		t->buffer[side] = now;
-	if (now > STALL_BUFFER && size < now)
-		(void)sock_set_receive_buffer(fd, size > STALL_BUFFER ? size : STALL_BUFFER, true);
-	return size <= STALL_BUFFER;
+	(void)sock_set_receive_buffer(fd, size > STALL_BUFFER ? size : STALL_BUFFER, true);
+}
+
+/* The pumps have run: the buffers are as empty as they get. */
+void taker_narrow_more(struct taker *t)
+{
+	cut_buffer(t, CLIENT);
+	cut_buffer(t, UPSTREAM);
+}
+
+static bool is_narrow(const struct taker *t)
+{
+	for (int side = 0; side < SIDES; side++)
+		if (!has_used_window(t, side) ||
+		    sock_receive_buffer(taker_fd(t, side)) > STALL_BUFFER)
+			return false;
+	return true;
 }
 
 /* The next one when it has moved as much again, and more after each. */
@@ -76,7 +87,6 @@ static void postpone(struct taker *t)
 
 static enum taker_turn failed(struct taker *t)
 {
-	fprintf(stderr, "DBG %llu failed phase %d unread %u %u quiet %llu rcvwnd %u %u moved %llu %llu held %d\n", (unsigned long long)t->relay->env->loop->now_ms%100000, t->phase, sock_unread(taker_fd(t,0)), sock_unread(taker_fd(t,1)), (unsigned long long)t->quiet_ns, sock_receive_window(taker_fd(t,0)), sock_receive_window(taker_fd(t,1)),(unsigned long long)( t->relay->pump[0].bytes - t->bytes[0]),(unsigned long long)( t->relay->pump[1].bytes - t->bytes[1]), relay_is_empty_handed(t->relay));
 	postpone(t);
 	return taker_missed(t);
 }
@@ -85,10 +95,7 @@ int taker_narrow_turn(struct taker *t)
 {
 	uint64_t now = t->relay->env->loop->now_ms;
 
-	bool narrow[SIDES] = { is_narrow(t, CLIENT), is_narrow(t, UPSTREAM) };
-
-	if (relay_is_empty_handed(t->relay) && narrow[CLIENT] && narrow[UPSTREAM]) {
-		fprintf(stderr,"DBG %llu stall\n", (unsigned long long)t->relay->env->loop->now_ms%100000);
+	if (relay_is_empty_handed(t->relay) && is_narrow(t)) {
 		t->phase = TAKER_STALL;
 		t->unread[CLIENT] = t->unread[UPSTREAM] = 0;
 		t->quiet_ns = 0;

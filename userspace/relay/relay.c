@@ -319,6 +319,7 @@ int relay_run(struct relay *relay, const struct gate_label *label)
 		return r;
 	if (relay->pump[CLIENT].done && relay->pump[UPSTREAM].done)
 		return RELAY_DONE;
+	relay_packet_after(relay);
 	listen_again(relay);
 	r = relay->gate ? relay_sockmap_listen(relay) : 0;
 	return r < 0 ? r : RELAY_MORE;

@@ -45,8 +45,8 @@ struct relay_env {
 	uint8_t *scratch;         /* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
 	struct gate_set gates;
-	bool gates_open;                   /* new relays may enter the sockmap */
-	enum relay_refusal gates_why;      /* if not */
+	bool gates_open;              /* new relays may enter the sockmap */
+	enum relay_refusal gates_why; /* if not */
 	struct packet_env packet;
 	void (*wake)(struct relay *relay); /* relay_run() is due; set by the owner of the relays */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
@@ -101,7 +101,7 @@ struct relay {
 	enum relay_untaken untaken;
 	struct packet_pair pair; /* its packets are counted, or taken already */
 	struct taker *taker;     /* owned; NULL: nobody tries to have it taken */
-	int8_t failed; /* side whose socket broke, -1: none */
+	int8_t failed;           /* side whose socket broke, -1: none */
 };
 
 enum relay_status {

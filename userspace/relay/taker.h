@@ -2,8 +2,8 @@
 #pragma once
 #include "relay/relay.h"
 
-#define TAKER_GRACE_NS   2000000U /* whatever had arrived by then is through the stack */
-#define TAKER_GRACE_MS   2U
+#define TAKER_GRACE_NS    2000000U /* whatever had arrived by then is through the stack */
+#define TAKER_GRACE_MS    2U
 #define TAKER_PAUSE_LEAST 5U
 #define TAKER_PAUSE_MOST  1000U /* while it talks */
 
@@ -24,9 +24,9 @@ struct taker {
 	bool may_hold; /* the next short message */
 	uint8_t misses, unseen;
 	uint32_t pause_ms;
-	uint32_t poll_ms; /* armed: no event tells that it was taken */
-	uint64_t seen;     /* packets, when the quiet began */
-	uint64_t quiet_ns; /* since when, 0: it is not quiet */
+	uint32_t poll_ms;       /* armed: no event tells that it was taken */
+	uint64_t seen;          /* packets, when the quiet began */
+	uint64_t quiet_ns;      /* since when, 0: it is not quiet */
 	uint32_t unread[SIDES]; /* what may wait in the sockets: a message, or what was copied */
 	uint32_t clamp[SIDES];  /* windows to give back, 0: not narrowed */
 	uint32_t buffer[SIDES]; /* and receive buffers */
@@ -54,11 +54,12 @@ int taker_arm(struct taker *t, const uint32_t owed[SIDES], enum taker_turn *ret)
 void taker_listen(struct taker *t, uint32_t client, uint32_t upstream); /* while it rests */
 
 /* packet_hold.c */
-bool taker_hold(struct taker *t); /* a short message waits from now on */
+bool taker_hold(struct taker *t);     /* a short message waits from now on */
 int taker_hold_turn(struct taker *t); /* like the other turns: enum taker_turn, -errno */
 /* packet_stall.c */
 void taker_narrow(struct taker *t);
 int taker_narrow_turn(struct taker *t);
+void taker_narrow_more(struct taker *t); /* after the pumps */
 int taker_stall_turn(struct taker *t);
 /* Reads away what was copied, gives the windows back; nothing to do is fine. */
 void taker_unstall(struct taker *t);
