@@ -101,12 +101,15 @@ static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_p
 
 static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
 {
-	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport };
-	__s64 r = bpf_skb_store_bytes(skb, f->l4, new, sizeof(new), 0);
+	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport }, check;
+	__s64 r = bpf_skb_store_bytes(skb, f->l4, new, sizeof(new), 0), head;
 
-	if (r)
-		return r;
-	return bpf_csum_diff((__be32 *)old, sizeof(old), (__be32 *)new, sizeof(new), 0);
+	if (r || bpf_skb_load_bytes(skb, f->l4 + UDP_CHECK_AT, &check, sizeof(check)))
+		return -1;
+	head = bpf_csum_diff((__be32 *)old, sizeof(old), (__be32 *)new, sizeof(new), 0);
+	if (!check) /* nothing makes up for new ports in a sum over the packet, if there is one */
+		bpf_csum_update(skb, head);
+	return head;
 }
 
 /* Both return what is added to a checksum over the addresses, or -errno. */
@@ -137,7 +140,7 @@ static __s64 translate_ipv6(struct __sk_buff *skb, const struct frame *f, const 
 	if (bpf_skb_store_bytes(skb, f->l3 + IP6_HOPS_AT, &hops[1][3], 1, 0) ||
 	    bpf_skb_store_bytes(skb, f->l3 + IP6_ADDRS_AT, &new, sizeof(new), 0))
 		return -1;
-	/* Nothing in an IPv6 header makes up for it in a sum over the packet, if there is one. */
+	/* Nor does anything in an IPv6 header for the hop limit. */
 	bpf_csum_update(skb, bpf_csum_diff((__be32 *)hops[0], 4, (__be32 *)hops[1], 4, 0));
 	return bpf_csum_diff((__be32 *)f->key.saddr, 32, (__be32 *)&new, 32, 0);
 }

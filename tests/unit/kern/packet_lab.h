@@ -218,10 +218,10 @@ static inline int send_some(struct talker *t, uint64_t until)
 	return 0;
 }
 
-/* Sends and receives @bytes each way, with a pause when a half of them went both ways. 0: all was right. */
-static inline int talk(int fd, int side, uint64_t bytes)
+/* Sends and receives @bytes each way, with a pause when @pause_at of them went both ways. 0: all was right. */
+static inline int talk(int fd, int side, uint64_t bytes, uint64_t pause_at)
 {
-	struct talker t = { .fd = fd, .side = side, .bytes = bytes, .pause_at = bytes / 2 };
+	struct talker t = { .fd = fd, .side = side, .bytes = bytes, .pause_at = pause_at };
 
 	while (!t.ended || t.sent < bytes) {
 		uint64_t until = t.pause_at ? t.pause_at : bytes;

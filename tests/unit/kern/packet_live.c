@@ -11,6 +11,7 @@
 #include "packet_lab.h"
 
 #define BYTES  (6U << 20)
+#define FOREVER (1ULL << 40)
 #define LINGER 200
 
 struct scene {
@@ -108,7 +109,7 @@ static pid_t start(const struct scene *scene, int side)
 	} else {
 		fd = connect_to(&at);
 	}
-	_exit(fd < 0 ? 7 : talk(fd, side, BYTES));
+	_exit(fd < 0 ? 7 : talk(fd, side, scene->killed ? FOREVER : BYTES, BYTES / 2));
 }
 
 static void describe(int fd, struct packet_end *ret)

@@ -16,6 +16,7 @@
 #define TS_ADD  0xfffff000U
 #define ECR_ADD 0x00010001U
 #define MARK    0x77U
+#define SUMMED  (1U << 2) /* BPF_F_TEST_SKB_CHECKSUM_COMPLETE */
 
 static struct packet *packet;
 static int program;
@@ -104,6 +105,29 @@ static inline struct packet_pair take(const struct packet_spec *spec)
 	return pair;
 }
 
+/* With a sum over the packet, as some hardware computes it: the kernel checks that it is kept right (6.16). */
+static inline uint32_t run_summed(uint8_t *frame, size_t *bytes)
+{
+	uint8_t result[FRAME_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)*bytes,
+		    .data_out = result, .data_size_out = sizeof(result), .flags = SUMMED);
+
+	if (bpf_prog_test_run_opts(program, &opts))
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes with CHECKSUM_COMPLETE: %s", *bytes, strerror(errno));
+	memcpy(frame, result, opts.data_size_out);
+	*bytes = opts.data_size_out;
+	return opts.retval;
+}
+
+static inline bool knows_sums(void)
+{
+	uint8_t frame[64] = { 0 }, result[FRAME_MAX];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
+		    .data_out = result, .data_size_out = sizeof(result), .flags = SUMMED);
+
+	return !bpf_prog_test_run_opts(program, &opts);
+}
+
 static inline uint32_t run_frame(uint8_t *frame, size_t *bytes, uint32_t *ret_mark)
 {
 	struct __sk_buff in = { 0 }, out = { 0 };
@@ -131,6 +155,9 @@ static inline void compare(const char *what, const uint8_t *got, size_t got_byte
 			fail_msg("%s: byte %zu is %02x instead of %02x", what, i, got[i], want[i]);
 }
 
+static bool sums; /* the kernel can be asked for CHECKSUM_COMPLETE */
+#define TIMES (sums ? 2U : 1U) /* that expect() sends a packet */
+
 /* @t: NULL when it is to stay as it is. */
 static inline void expect(const char *what, const struct fields *f, uint32_t verdict,
 		   const struct fields *t)
@@ -141,6 +168,11 @@ static inline void expect(const char *what, const struct fields *f, uint32_t ver
 
 	if (got != verdict)
 		fail_msg("%s: verdict %d instead of %d", what, (int)got, (int)verdict);
+	compare(what, frame, bytes, want, want_bytes);
+	if (!sums)
+		return;
+	bytes = build(f, frame);
+	assert_int_equal(run_summed(frame, &bytes), verdict);
 	compare(what, frame, bytes, want, want_bytes);
 }
 
