@@ -295,13 +295,65 @@ static void test_irregular(void **state)
 	}
 }
 
+/* A router behind the upstream's interface says that @quoted is too big. */
+static struct fields too_big(const struct packet_spec *spec, const uint8_t *quoted)
+{
+	struct fields f = arriving(spec, 1);
+	struct addr router = address(f.family == AF_INET ? "192.0.2.254" : "2001:db8:ff::1");
+
+	f.protocol = f.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	fill_bytes(f.source, &router);
+	f.quoted = quoted;
+	f.payload = f.family == AF_INET ? 28 : 48;
+	return f;
+}
+
+static void check_too_big(const struct packet_spec *spec, struct packet_pair *pair)
+{
+	uint8_t sent[FRAME_MAX], original[FRAME_MAX];
+	struct fields x = arriving(spec, 0), y = translated(&x, spec, 0), f = too_big(spec, sent), t;
+
+	x.ttl--;
+	build(&x, original);
+	build(&y, sent);
+	pair->shared->side[1].ack = y.seq - 5;
+	t = f;
+	t.ttl--;
+	t.quoted = original;
+	memcpy(t.destination, x.source, 16);
+	for (size_t more = 0; more < 20; more += 5) {
+		f.payload += more; /* of which the rest stays as it is: equal in both */
+		t.payload = f.payload;
+		memcpy(original + ETHER + 28, sent + ETHER + 28, x.family == AF_INET ? 100 : 0);
+		memcpy(original + ETHER + 48, sent + ETHER + 48, 100);
+		expect("too big", &f, SENT, &t);
+	}
+	f.payload = 20;
+	expect("too big, cut", &f, PASS, NULL);
+	f = too_big(spec, sent);
+	y.seq -= 10; /* long acknowledged */
+	build(&y, sent);
+	expect("too big, forged", &f, PASS, NULL);
+}
+
+static void test_too_big(void **state)
+{
+	for (int six = 0; six < 2; six++) {
+		const struct packet_spec *spec = spec_of(six ? AF_INET6 : AF_INET, IPPROTO_TCP);
+		struct packet_pair pair = take(spec);
+
+		check_too_big(spec, &pair);
+		packet_remove(&pair);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),	  cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_many),	  cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_others),
-		cmocka_unit_test(test_irregular),
+		cmocka_unit_test(test_irregular), cmocka_unit_test(test_too_big),
 	};
 	const char *missing = enter();
 	int r;

@@ -25,6 +25,7 @@ struct fields {
 	uint16_t fragment; /* as in the header */
 	uint8_t ip_words;  /* of IP options */
 	int no_checksum;   /* of UDP */
+	const uint8_t *quoted; /* ICMP: what was too big; payload bytes of it */
 };
 
 static inline void put16(uint8_t *at, uint32_t n)
@@ -89,6 +90,23 @@ static inline size_t put_l4(const struct fields *f, uint8_t *at)
 	return bytes;
 }
 
+/* "Packet too big", with the beginning of @quoted, a frame. */
+static inline size_t put_too_big(const struct fields *f, const uint8_t *quoted, uint8_t *at)
+{
+	const size_t address = f->family == AF_INET ? 4 : 16, bytes = 8 + f->payload;
+	uint32_t sum = 0;
+
+	at[0] = f->family == AF_INET ? 3 : 2;
+	at[1] = f->family == AF_INET ? 4 : 0;
+	put32(at + 4, 1400);
+	memcpy(at + 8, quoted + ETHER, f->payload);
+	if (f->family == AF_INET6)
+		sum = sum_up(f->source, address,
+			     sum_up(f->destination, address, f->protocol + (uint32_t)bytes));
+	put16(at + 2, finish(sum_up(at, bytes, sum)));
+	return bytes;
+}
+
 /* The frame's bytes, in @frame of FRAME_MAX. */
 static inline size_t build(const struct fields *f, uint8_t *frame)
 {
@@ -97,7 +115,7 @@ static inline size_t build(const struct fields *f, uint8_t *frame)
 
 	memset(frame, 0, FRAME_MAX);
 	put16(frame + 12, f->family == AF_INET ? 0x0800 : 0x86dd);
-	bytes = put_l4(f, ip + head);
+	bytes = f->quoted ? put_too_big(f, f->quoted, ip + head) : put_l4(f, ip + head);
 	if (f->family == AF_INET) {
 		ip[0] = (uint8_t)(0x40 | head / 4);
 		ip[1] = 0x10;
