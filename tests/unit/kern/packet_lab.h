@@ -218,8 +218,16 @@ static inline int send_some(struct talker *t, uint64_t until)
 	return 0;
 }
 
-/* Sends and receives @bytes each way, with a pause when @pause_at of them went both ways. 0: all was right. */
-static inline int talk(int fd, int side, uint64_t bytes, uint64_t pause_at)
+static inline int reset(int fd)
+{
+	struct linger linger = { .l_onoff = 1 };
+
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) || close(fd) ? 6 : 0;
+}
+
+/* Sends and receives @bytes each way, with a pause when @pause_at of them went both ways. 0: all was right.
+ * @reset_at: not 0, resets the connection when it has received so many. */
+static inline int talk(int fd, int side, uint64_t bytes, uint64_t pause_at, uint64_t reset_at)
 {
 	struct talker t = { .fd = fd, .side = side, .bytes = bytes, .pause_at = pause_at };
 
@@ -228,6 +236,8 @@ static inline int talk(int fd, int side, uint64_t bytes, uint64_t pause_at)
 		struct pollfd p = { fd, (short)(POLLIN | (t.sent < until ? POLLOUT : 0)), 0 };
 		int r = 0;
 
+		if (reset_at && t.received >= reset_at)
+			return reset(fd);
 		if (t.pause_at && t.sent == t.pause_at && t.received >= t.pause_at) {
 			t.pause_at = 0;
 			pause_ms(side ? 150 : 100);
