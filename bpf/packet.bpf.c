@@ -28,35 +28,13 @@
 #include <bpf/bpf_helpers.h>
 #include "seam/abi.h"
 #include "lib/tcp.h"
+#include "lib/packet_maps.h"
 #include "lib/packet_frame.h"
 #include "lib/packet_take.h"
 #include "lib/packet_translate.h"
+#include "lib/packet_icmp.h"
 
 #define VLAN_ID 0x0fff
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2); /* user space sizes the maps at load time */
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct seam_tuple);
-	__type(value, struct seam_half);
-} seam_halves SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct seam_pair);
-} seam_pairs SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct seam_label);
-} seam_labels SEC(".maps");
 
 /* A host calls again with the same ports: that connection is the stack's. */
 static int is_over(struct seam_pair *p, const struct frame *f)
@@ -72,6 +50,16 @@ static int is_over(struct seam_pair *p, const struct frame *f)
 	return 1;
 }
 
+static int send_by(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
+{
+	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
+		return TC_ACT_SHOT;
+	/* It takes the place of an Ethernet header for granted. */
+	if (!f->l3 && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+}
+
 static int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
@@ -84,14 +72,7 @@ static int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, 
 	__sync_fetch_and_add(&s->bytes, f->payload);
 	if (f->key.protocol == IPPROTO_TCP)
 		record(f, p, side);
-	if (seam_translate(skb, f, p, side))
-		return TC_ACT_SHOT;
-	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
-		return TC_ACT_SHOT;
-	/* It takes the place of an Ethernet header for granted. */
-	if (!f->l3 && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return TC_ACT_SHOT;
-	return bpf_redirect_neigh(o->ifindex, NULL, 0, 0);
+	return seam_translate(skb, f, p, side) ? TC_ACT_SHOT : send_by(skb, f, o->ifindex);
 }
 
 static int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
@@ -99,15 +80,24 @@ static int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *
 	__u32 word = *(volatile __u32 *)&p->state;
 
 	p->side[side & 1].last = bpf_ktime_get_coarse_ns();
-	if (f->key.protocol == IPPROTO_TCP) {
+	if (f->key.protocol == IPPROTO_TCP)
 		f->broken = read_tcp(skb, f) != 0;
-		if (SEAM_PACKET_STATE(word) == SEAM_PACKET_TAKEN ? is_over(p, f) :
-								  !take_over(skb, f, p, side, word))
-			return TC_ACT_UNSPEC;
-	} else {
+	else
 		f->payload -= sizeof(struct udphdr);
-	}
+	if (SEAM_PACKET_STATE(word) == SEAM_PACKET_TAKEN ? is_over(p, f) :
+							  !take_over(skb, f, p, side, word))
+		return TC_ACT_UNSPEC;
 	return send_on(skb, f, p, side);
+}
+
+static int serve_error(struct __sk_buff *skb, struct frame *f)
+{
+	__u32 ifindex = 0;
+	int r = is_too_big(skb, f) ? seam_too_big(skb, f, &ifindex) : -1;
+
+	if (r)
+		return r < 0 ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	return send_by(skb, f, ifindex);
 }
 
 /* @l3: where the network header is. Frames for other hosts, and of VLANs, which come again on their own
@@ -122,6 +112,8 @@ static __always_inline int serve(struct __sk_buff *skb, __u32 l3)
 	if (skb->pkt_type != PACKET_HOST || (skb->vlan_present && skb->vlan_tci & VLAN_ID) ||
 	    read_addresses(skb, &f))
 		return TC_ACT_UNSPEC;
+	if (f.key.protocol == IPPROTO_ICMP || f.key.protocol == IPPROTO_ICMPV6)
+		return serve_error(skb, &f);
 	half = bpf_map_lookup_elem(&seam_halves, &f.key);
 	if (!half)
 		return TC_ACT_UNSPEC;

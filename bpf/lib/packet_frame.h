@@ -79,7 +79,7 @@ static int read_ipv6(struct __sk_buff *skb, struct frame *f)
 	return 0;
 }
 
-/* The first 8 bytes, which every L4 header has, with the ports. */
+/* Ports are where TCP and UDP have them; for other protocols they are no ports. */
 static int read_addresses(struct __sk_buff *skb, struct frame *f)
 {
 	int r = -1;
@@ -89,8 +89,6 @@ static int read_addresses(struct __sk_buff *skb, struct frame *f)
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		r = read_ipv6(skb, f);
 	if (r || f->payload < sizeof(struct udphdr))
-		return -1;
-	if (f->key.protocol != IPPROTO_TCP && f->key.protocol != IPPROTO_UDP)
 		return -1;
 	return bpf_skb_load_bytes(skb, f->l4, &f->key.sport, 4) ? -1 : 0;
 }

@@ -101,19 +101,23 @@ static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_p
 
 static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
 {
-	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport };
-	__s64 r = bpf_skb_store_bytes(skb, f->l4, new, sizeof(new), 0);
+	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport }, check;
+	__s64 r = bpf_skb_store_bytes(skb, f->l4, new, sizeof(new), 0), head;
 
-	if (r)
-		return r;
-	return bpf_csum_diff((__be32 *)old, sizeof(old), (__be32 *)new, sizeof(new), 0);
+	if (r || bpf_skb_load_bytes(skb, f->l4 + UDP_CHECK_AT, &check, sizeof(check)))
+		return -1;
+	head = bpf_csum_diff((__be32 *)old, sizeof(old), (__be32 *)new, sizeof(new), 0);
+	if (!check) /* nothing makes up for new ports in a sum over the packet, if there is one */
+		bpf_csum_update(skb, head);
+	return head;
 }
 
-/* Both return what is added to a checksum over the addresses, or -errno. */
-static __s64 translate_ipv4(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
+/* Both give the packet other addresses, and return what is added to a checksum over them, or -errno. */
+static __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f, const __u8 *source,
+			    const __u8 *destination)
 {
 	__be32 old[2] = { *(const __u32 *)f->key.saddr, *(const __u32 *)f->key.daddr };
-	__be32 new[2] = { *(const __u32 *)o->in.daddr, *(const __u32 *)o->in.saddr };
+	__be32 new[2] = { *(const __u32 *)source, *(const __u32 *)destination };
 	__u8 ttl[2][4] = { { f->ttl }, { f->ttl - 1 } };
 	__s64 addrs = bpf_csum_diff(old, sizeof(old), new, sizeof(new), 0), all;
 
@@ -125,19 +129,20 @@ static __s64 translate_ipv4(struct __sk_buff *skb, const struct frame *f, const 
 	return addrs;
 }
 
-static __s64 translate_ipv6(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
+static __s64 readdress_ipv6(struct __sk_buff *skb, const struct frame *f, const __u8 *source,
+			    const __u8 *destination)
 {
 	struct {
 		__u8 source[16], destination[16];
 	} new;
 	__u8 hops[2][4] = { { 0, 0, 0, f->ttl }, { 0, 0, 0, f->ttl - 1 } };
 
-	__builtin_memcpy(new.source, o->in.daddr, 16);
-	__builtin_memcpy(new.destination, o->in.saddr, 16);
+	__builtin_memcpy(new.source, source, 16);
+	__builtin_memcpy(new.destination, destination, 16);
 	if (bpf_skb_store_bytes(skb, f->l3 + IP6_HOPS_AT, &hops[1][3], 1, 0) ||
 	    bpf_skb_store_bytes(skb, f->l3 + IP6_ADDRS_AT, &new, sizeof(new), 0))
 		return -1;
-	/* Nothing in an IPv6 header makes up for it in a sum over the packet, if there is one. */
+	/* Nor does anything in an IPv6 header for the hop limit. */
 	bpf_csum_update(skb, bpf_csum_diff((__be32 *)hops[0], 4, (__be32 *)hops[1], 4, 0));
 	return bpf_csum_diff((__be32 *)f->key.saddr, 32, (__be32 *)&new, 32, 0);
 }
@@ -172,7 +177,10 @@ __noinline int seam_translate(struct __sk_buff *skb, struct frame *f, struct sea
 	}
 	if (head < 0)
 		return -1;
-	addrs = f->key.family == AF_INET ? translate_ipv4(skb, f, o) : translate_ipv6(skb, f, o);
+	if (f->key.family == AF_INET)
+		addrs = readdress_ipv4(skb, f, o->in.daddr, o->in.saddr);
+	else
+		addrs = readdress_ipv6(skb, f, o->in.daddr, o->in.saddr);
 	if (addrs < 0 || bpf_l4_csum_replace(skb, check, 0, head, zero_is_none) ||
 	    bpf_l4_csum_replace(skb, check, 0, addrs, zero_is_none | flags_for_addresses(skb, f)))
 		return -1;

@@ -8,12 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "base/cleanup.h"
 #include "base/names.h"
 #include "kern/bpffs.h"
 #include "packet.skel.h"
 
-#define FOLDER "packet_" /* with SEAM_ABI_VERSION */
+#define FOLDER "packet_v" /* with SEAM_ABI_VERSION; bpffs knows no dots */
 
 static const struct pinned_map {
 	const char *name;
@@ -77,29 +76,37 @@ static uint32_t entries_of(int fd, const struct pinned_map *map)
 	return info.max_entries;
 }
 
+/* The number of pairs, 0 unless all maps are there and fit together. */
+static uint32_t pairs_of(const int fd[ARRAY_SIZE(maps)])
+{
+	uint32_t pairs = entries_of(fd[0], &maps[0]);
+
+	if (entries_of(fd[1], &maps[1]) != 2 * pairs || entries_of(fd[2], &maps[2]) != pairs)
+		return 0;
+	return pairs;
+}
+
 static int adopt_maps(struct packet *p)
 {
+	int fd[ARRAY_SIZE(maps)], r = -ENOENT;
 	char path[PACKET_PATH_BYTES];
-	uint32_t pairs = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(p->skel->obj, maps[i].name);
-		uint32_t entries;
-		int r;
-
 		path_of(p, maps[i].name, path);
-		defer_close int fd = bpf_obj_get(path);
-		entries = entries_of(fd, &maps[i]);
-		if (!i)
-			pairs = entries;
-		if (!map || !entries || entries != (i == 1 ? 2 * pairs : pairs))
-			return -ENOENT;
-		r = bpf_map__reuse_fd(map, fd);
-		if (r)
-			return r;
+		fd[i] = bpf_obj_get(path);
 	}
-	p->count = pairs;
-	return 0;
+	p->count = pairs_of(fd);
+	if (p->count)
+		r = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(p->skel->obj, maps[i].name);
+
+		if (!r)
+			r = bpf_map__reuse_fd(map, fd[i]); /* keeps a copy */
+		if (fd[i] >= 0)
+			close(fd[i]);
+	}
+	return r;
 }
 
 int packet_pins_adopt(struct packet *p, const char *pin_dir)
