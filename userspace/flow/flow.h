@@ -136,6 +136,9 @@ void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd
 		    const struct addr *source, const struct addr *destination);
 /* Ends it now. */
 void tcp_flow_kill(struct tcp_flow *flow, enum flow_end why);
+/* A line that begins with what the flow is. */
+__attribute__((format(printf, 3, 4))) void flow_log(const struct tcp_flow *flow,
+						    enum log_level level, const char *format, ...);
 /* *@ret is to be given back by flow_info_deinit(). */
 void tcp_flow_describe(const struct tcp_flow *flow, struct flow_info *ret);
 /* Ends it if the upstream's address or interface is no longer in @interfaces. */

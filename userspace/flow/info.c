@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/names.h"
 #include "flow/worker.h"
 
@@ -24,6 +25,21 @@ enum log_level flow_end_level(enum flow_end end)
 	default:
 		return LOG_DEBUG;
 	}
+}
+
+void flow_log(const struct tcp_flow *f, enum log_level level, const char *format, ...)
+{
+	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
+	va_list args;
+
+	if (!log_enabled(level))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_write(level, "flow", "#%llu %s -> %s %s: %s", (unsigned long long)f->id,
+		  addr_format(&f->source, source), addr_format(&f->destination, destination),
+		  f->outbound ? f->outbound->tag : "-", text);
 }
 
 static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };

@@ -9,7 +9,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,22 +22,6 @@
 #include "relay/opening.h"
 
 enum step { STEP_WAIT, STEP_NEXT };
-
-__attribute__((format(printf, 3, 4))) static void
-flow_log(const struct tcp_flow *f, enum log_level level, const char *format, ...)
-{
-	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
-	va_list args;
-
-	if (!log_enabled(level))
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	log_write(level, "flow", "#%llu %s -> %s %s: %s", (unsigned long long)f->id,
-		  addr_format(&f->source, source), addr_format(&f->destination, destination),
-		  f->outbound ? f->outbound->tag : "-", text);
-}
 
 static enum step flow_goto(struct tcp_flow *f, enum flow_state next)
 {
