@@ -214,8 +214,7 @@ static enum taker_turn watch_turn(struct taker *t)
 	return TAKER_GO;
 }
 
-/* One that has ended is left to copy for the rest of its life: only open connections are taken. */
-static bool has_ended(const struct relay *relay)
+bool taker_has_ended(const struct relay *relay)
 {
 	for (int side = 0; side < SIDES; side++)
 		if (relay->pump[side].eof ||
@@ -245,7 +244,7 @@ static int phase_turn(struct taker *t)
 int relay_packet_turn(struct relay *relay)
 {
 	struct taker *t = relay->taker;
-	bool ended = has_ended(relay);
+	bool ended = taker_has_ended(relay);
 	int r;
 
 	if (t->phase == TAKER_ARMED)

@@ -11,7 +11,8 @@ bool relay_packet_wants(const struct relay *relay)
 
 	return env->packet.packet && !relay->taker && !relay->untaken && !relay->pair.packet &&
 	       !relay->gate && (env->method == RELAY_AUTO || env->method == RELAY_PACKET) &&
-	       relay->reads >= env->enter_after && relay_is_empty_handed(relay);
+	       relay->reads >= env->enter_after && relay_is_empty_handed(relay) &&
+	       !taker_has_ended(relay);
 }
 
 /* As the socket's own packets go. The route is asked for without its source where that is not ours. */

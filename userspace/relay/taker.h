@@ -39,6 +39,8 @@ static inline int taker_fd(const struct taker *t, int side)
 	return t->relay->pump[side].from->fd;
 }
 
+/* A side has: the relay is left to copy for the rest of its life. Only open connections are taken. */
+bool taker_has_ended(const struct relay *relay);
 void taker_start_timer(struct taker *t, uint32_t delay_ms);
 /* 1: nothing but @unread waits or is under way, and nothing has come since long enough; 0: not for long
  * enough yet; -1: it moves. */

@@ -13,8 +13,8 @@ static struct kernel {
 	int add_result;
 	unsigned added, removed, armed, disarmed;
 	uint32_t owed[SIDES];
-	uint32_t miss;    /* why each arming is missed at once; 0: it stays armed */
-	bool takes;       /* or it is taken at once */
+	uint32_t miss; /* why each arming is missed at once; 0: it stays armed */
+	bool takes;    /* or it is taken at once */
 	uint64_t armed_ms[32];
 	uint32_t unread[SIDES]; /* when it was armed */
 } kernel;
@@ -214,9 +214,12 @@ static void refused_for_good(void **state)
 		uint32_t why;
 		enum relay_untaken untaken;
 	} cases[] = {
-		{ WHY(MSS) | WHY(UNACKED), UNTAKEN_MSS }, { WHY(TIMESTAMP), UNTAKEN_TIMESTAMP },
-		{ WHY(SACK), UNTAKEN_SACK },		  { WHY(ECN), UNTAKEN_ECN },
-		{ WHY(OPTION), UNTAKEN_OPTION },	  { WHY(LAYER), UNTAKEN_LAYER },
+		{ WHY(MSS) | WHY(UNACKED), UNTAKEN_MSS },
+		{ WHY(TIMESTAMP), UNTAKEN_TIMESTAMP },
+		{ WHY(SACK), UNTAKEN_SACK },
+		{ WHY(ECN), UNTAKEN_ECN },
+		{ WHY(OPTION), UNTAKEN_OPTION },
+		{ WHY(LAYER), UNTAKEN_LAYER },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -243,8 +246,8 @@ static void not_added(void **state)
 		int err;
 		enum relay_untaken untaken;
 	} cases[] = {
-		{ -ENOSPC, UNTAKEN_PAIRS },	    { -EEXIST, UNTAKEN_TUPLE },
-		{ -EAFNOSUPPORT, UNTAKEN_FAMILY },  { -EOPNOTSUPP, UNTAKEN_INTERFACE },
+		{ -ENOSPC, UNTAKEN_PAIRS },        { -EEXIST, UNTAKEN_TUPLE },
+		{ -EAFNOSUPPORT, UNTAKEN_FAMILY }, { -EOPNOTSUPP, UNTAKEN_INTERFACE },
 		{ -EPERM, UNTAKEN_SOCKETS },
 	};
 
