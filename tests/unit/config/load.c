@@ -296,7 +296,7 @@ static void test_schema_print(void **state)
 			leaves += key->section == section && key->help != NULL;
 	assert_int_equal(lines, leaves);
 	assert_non_null(strstr(text, "relay.method "));
-	assert_non_null(strstr(text, " auto|sockmap|splice|copy "));
+	assert_non_null(strstr(text, " auto|sockmap|splice|copy|packet "));
 	assert_non_null(strstr(text, "inbounds[].listen_port "));
 	assert_non_null(strstr(text, " integer 1..65535 "));
 	assert_non_null(strstr(text, "outbounds[].peers[].allowed_ips "));
