@@ -167,6 +167,35 @@ def closed_window(env, early):
     env.together((send, client, up), (late,))
 
 
+def held(env):
+    """Taken by a message that waits: nothing is sent again to the server, whose answer the sockets never see; and the
+    flow ends with the address that it stands on, like any other."""
+    client, server = env.pair()
+    over = threading.Event()
+
+    def talk():
+        while not over.is_set():
+            ping_pong(client, server, 20, 300)
+
+    task = env.spawn(talk)
+    try:
+        wait_for(lambda: is_parked(env, client), "it is not taken", 8)
+    finally:
+        over.set()
+    task.result()
+    sent = int(env.lab.run("router", "nstat", "-asz", "TcpRetransSegs").split()[-2])
+    time.sleep(2)
+    again = int(env.lab.run("router", "nstat", "-asz", "TcpRetransSegs").split()[-2]) - sent
+    check(not again, f"{again} segments were sent again")
+    ping_pong(client, server, 5, 300)
+    env.lab.run("router", "ip", "addr", "del", "10.77.2.1/24", "dev", "wan0")
+    try:
+        expect_reset(client, 4)
+    finally:
+        env.lab.run("router", "ip", "addr", "add", "10.77.2.1/24", "dev", "wan0")
+        env.lab.run("router", "ip", "route", "replace", "10.77.9.9/32", "via", "10.77.2.2", "metric", "10")
+
+
 def killed(env):
     client, server = warm(env)
     env.daemon.ctl("flows", "kill", str(env.daemon.flow_of(client)["id"]))
@@ -322,6 +351,7 @@ def main():
         suite.add(f"reset/{side}", resets, QUIET, who=side)
     suite.add("window/after", closed_window, QUIET, early=False)
     suite.add("window/before", closed_window, STALL, early=True)
+    suite.add("held", held, QUIET)
     suite.add("kill", killed, QUIET)
     suite.add("other-way", other_way, QUIET, 30)
     suite.add("address-gone", gone, QUIET)

@@ -43,8 +43,8 @@ int sock_set_reset_on_close(int fd);
  * answered by RST. CAP_NET_ADMIN. */
 int sock_set_silent_close(int fd);
 /* A TCP socket that is connected as far as this host knows, and says nothing, ever (TCP_REPAIR): nobody else
- * gets its addresses. It takes the place of @old, a socket with the same ones in TCP_REPAIR, which it closes;
- * -1: there is none. The descriptor; -errno, and @old is closed only if its place was taken. CAP_NET_ADMIN. */
+ * gets its addresses. It takes the place of @old, a socket with the same ones in TCP_REPAIR, whose
+ * mark and interface it takes over and which it closes; -1: there is none. The descriptor; -errno, and @old is closed only if its place was taken. CAP_NET_ADMIN. */
 int sock_stand_in(const struct addr *local, const struct addr *remote, int old);
 /* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
  * net.core.wmem_max. */

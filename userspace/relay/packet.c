@@ -100,6 +100,19 @@ enum taker_turn taker_missed(struct taker *t)
 	return taker_watch(t);
 }
 
+/* Bytes have moved since the pair was added, and are acknowledged: both hosts have sent packets. */
+static enum taker_turn unseen(struct taker *t)
+{
+	const struct pump *pump = t->relay->pump;
+
+	if (pump[CLIENT].bytes + pump[UPSTREAM].bytes == t->entered_bytes) {
+		taker_watch(t);
+		timer_stop(&t->timer, &t->relay->env->loop->timers); /* until a byte comes */
+		return TAKER_GO;
+	}
+	return ++t->unseen < UNSEEN_MOST ? taker_watch(t) : taker_give_up(t, UNTAKEN_UNSEEN);
+}
+
 int taker_arm(struct taker *t, const uint32_t owed[SIDES], enum taker_turn *ret)
 {
 	const int fd[SIDES] = { taker_fd(t, CLIENT), taker_fd(t, UPSTREAM) };
@@ -116,10 +129,10 @@ int taker_arm(struct taker *t, const uint32_t owed[SIDES], enum taker_turn *ret)
 	}
 	if (r != -EAGAIN)
 		*ret = taker_give_up(t, UNTAKEN_SOCKETS);
-	else if (!packet_seen_both(&t->relay->pair) && ++t->unseen >= UNSEEN_MOST)
-		*ret = taker_give_up(t, UNTAKEN_UNSEEN);
-	else
+	else if (packet_seen_both(&t->relay->pair))
 		*ret = taker_watch(t);
+	else
+		*ret = unseen(t);
 	return 0;
 }
 
@@ -198,6 +211,8 @@ static enum taker_turn watch_turn(struct taker *t)
 	}
 	if (t->may_hold && taker_hold(t))
 		return TAKER_REST;
+	if (!timer_running(&t->timer) && !t->due)
+		taker_start_timer(t, t->pause_ms);
 	if (!t->due)
 		return TAKER_GO;
 	t->unread[CLIENT] = t->unread[UPSTREAM] = 0;

@@ -96,6 +96,7 @@ void relay_packet_enter(struct relay *relay)
 	}
 	*t = (struct taker){ .relay = relay,
 			     .pause_ms = TAKER_PAUSE_LEAST,
+			     .entered_bytes = bytes,
 			     .stall_step = env->stall_after,
 			     .stall_at = env->stall_after ? bytes + env->stall_after : UINT64_MAX };
 	timer_init(&t->timer, on_timer);

@@ -31,6 +31,7 @@ struct taker {
 	uint32_t clamp[SIDES];  /* windows to give back, 0: not narrowed */
 	uint32_t buffer[SIDES]; /* and receive buffers */
 	uint64_t bytes[SIDES];  /* moved when it was narrowed */
+	uint64_t entered_bytes; /* moved when the pair was added */
 	uint64_t stall_at, stall_step, stall_until_ms;
 };
 

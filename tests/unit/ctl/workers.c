@@ -344,6 +344,7 @@ static void flood(struct order *order)
 				  .outbound = "direct",
 				  .method = "copy",
 				  .refused = "",
+				  .packet = "",
 				  .side = { { .gate = "" }, { .gate = "" } } };
 
 	for (unsigned i = 0; i < order->count; i++)

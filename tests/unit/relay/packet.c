@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include "base/clock.h"
 #include "net/sock.h"
+#include "relay/taker.h"
 
 #define WHY(name) (1U << SEAM_WHY_##name)
 
@@ -59,6 +60,8 @@ int packet_arm(const struct packet_pair *pair, const int fd[2], uint64_t snapsho
 	       const uint32_t owed[2])
 {
 	assert_int_not_equal(kernel.shared.state, SEAM_PACKET_ARMED);
+	if (!packet_seen_both(pair))
+		return -EAGAIN;
 	assert_int_equal(snapshot, kernel.shared.seen);
 	if (kernel.armed < 32)
 		kernel.armed_ms[kernel.armed] = clock_ms();
@@ -188,6 +191,24 @@ static void bytes_disarm(void **state)
 	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 5000));
 	assert_int_not_equal(kernel.disarmed, 0);
 	turns_until_armed(&f, 2);
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+/* A flow that is silent since it was added is waited for; one that talks unseen is not. */
+static void unseen(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 1000));
+	kernel.shared.from = 1;
+	turns_for(&f, 300);
+	assert_int_equal(f.pair.relay.untaken, UNTAKEN_NOT);
+	assert_false(timer_running(&f.pair.relay.taker->timer));
+	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 1000));
+	turns_for(&f, 300);
+	assert_int_equal(f.pair.relay.untaken, UNTAKEN_UNSEEN);
 	assert_good(&f.rig, pair_finish(&f.pair));
 	teardown(&f);
 }
@@ -334,6 +355,7 @@ int main(void)
 		cmocka_unit_test(taken_when_quiet),
 		cmocka_unit_test(not_while_packets_come),
 		cmocka_unit_test(bytes_disarm),
+		cmocka_unit_test(unseen),
 		cmocka_unit_test(missed_again_and_again),
 		cmocka_unit_test(refused_for_good),
 		cmocka_unit_test(not_added),
