@@ -10,9 +10,9 @@
 #include "net/sock.h"
 #include "packet_lab.h"
 
-#define BYTES  (6U << 20)
+#define BYTES   (6U << 20)
 #define FOREVER (1ULL << 40)
-#define LINGER 200
+#define LINGER  200
 
 struct scene {
 	const char *name;
@@ -117,8 +117,9 @@ static pid_t start(const struct scene *scene, int side)
 	} else {
 		fd = connect_to(&at);
 	}
-	_exit(fd < 0 ? 7 : talk(fd, side, is_cut(scene) ? FOREVER : BYTES, BYTES / 2,
-				scene->resets == side + 1 ? BYTES : 0));
+	_exit(fd < 0 ? 7
+		     : talk(fd, side, is_cut(scene) ? FOREVER : BYTES, BYTES / 2,
+			    scene->resets == side + 1 ? BYTES : 0));
 }
 
 static void describe(int fd, struct packet_end *ret)
@@ -405,12 +406,12 @@ static void test_offloads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	cmocka_unit_test(test_no_options),
+		cmocka_unit_test(test_plain),   cmocka_unit_test(test_no_options),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_owed),	cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_clsact),	cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_owed),    cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_clsact),  cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_restart), cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_tun),	cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_tun),     cmocka_unit_test(test_offloads),
 	};
 	char reason[PACKET_REASON_MAX];
 	int r;
