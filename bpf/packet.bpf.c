@@ -76,8 +76,8 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 	return seam_translate(skb, f, p, side) ? TC_ACT_SHOT : send_by(skb, f, o->ifindex);
 }
 
-static __always_inline int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
-				      __u32 side)
+static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
+				 __u32 side)
 {
 	__u32 word = *(volatile __u32 *)&p->state;
 

@@ -13,7 +13,7 @@
 
 struct tcp_head {
 	struct tcphdr th;
-	__u8 options[TCP_OPTIONS_MAX + 4]; /* zeros behind */
+	__u8 options[TCP_OPTIONS_MAX + 4]; /* what is behind does not matter */
 };
 
 struct frame {
@@ -36,46 +36,46 @@ struct frame {
 /* The addresses; 0, or -1: nothing for us. */
 static int read_ipv4(struct __sk_buff *skb, struct frame *f)
 {
-	struct iphdr ip;
+	struct iphdr *ip = (void *)&f->old; /* the stack is small (6.1) */
 	__u32 rest = skb->len - f->l3, len;
 
-	if (bpf_skb_load_bytes(skb, f->l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (bpf_skb_load_bytes(skb, f->l3, ip, sizeof(*ip)) || ip->version != 4 || ip->ihl < 5)
 		return -1;
-	if (ip.frag_off & bpf_htons(IP_OFFSET))
+	if (ip->frag_off & bpf_htons(IP_OFFSET))
 		return -1; /* without ports */
-	f->irregular = ip.ihl != 5 || ip.frag_off & bpf_htons(IP_FRAGMENT);
-	f->l4 = f->l3 + ip.ihl * 4;
-	len = bpf_ntohs(ip.tot_len);
+	f->irregular = ip->ihl != 5 || ip->frag_off & bpf_htons(IP_FRAGMENT);
+	f->l4 = f->l3 + ip->ihl * 4;
+	len = bpf_ntohs(ip->tot_len);
 	if (!len && skb->gso_size) /* more than fits (BIG TCP, 6.3) */
 		len = rest;
-	if (len > rest || len < ip.ihl * 4U)
+	if (len > rest || len < ip->ihl * 4U)
 		return -1;
-	f->payload = len - ip.ihl * 4U;
-	f->ttl = ip.ttl;
+	f->payload = len - ip->ihl * 4U;
+	f->ttl = ip->ttl;
 	f->key.family = AF_INET;
-	f->key.protocol = ip.protocol;
-	*(__u32 *)f->key.saddr = ip.saddr;
-	*(__u32 *)f->key.daddr = ip.daddr;
+	f->key.protocol = ip->protocol;
+	*(__u32 *)f->key.saddr = ip->saddr;
+	*(__u32 *)f->key.daddr = ip->daddr;
 	return 0;
 }
 
 static int read_ipv6(struct __sk_buff *skb, struct frame *f)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr *ip = (void *)&f->old;
 	__u32 len;
 
-	if (bpf_skb_load_bytes(skb, f->l3, &ip, sizeof(ip)) || ip.version != 6)
+	if (bpf_skb_load_bytes(skb, f->l3, ip, sizeof(*ip)) || ip->version != 6)
 		return -1;
-	f->l4 = f->l3 + sizeof(ip);
-	len = bpf_ntohs(ip.payload_len);
+	f->l4 = f->l3 + sizeof(*ip);
+	len = bpf_ntohs(ip->payload_len);
 	if (len > skb->len - f->l4)
 		return -1;
 	f->payload = len;
-	f->ttl = ip.hop_limit;
+	f->ttl = ip->hop_limit;
 	f->key.family = AF_INET6;
-	f->key.protocol = ip.nexthdr; /* an extension header is in no key */
-	__builtin_memcpy(f->key.saddr, &ip.saddr, 16);
-	__builtin_memcpy(f->key.daddr, &ip.daddr, 16);
+	f->key.protocol = ip->nexthdr; /* an extension header is in no key */
+	__builtin_memcpy(f->key.saddr, &ip->saddr, 16);
+	__builtin_memcpy(f->key.daddr, &ip->daddr, 16);
 	return 0;
 }
 

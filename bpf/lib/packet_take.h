@@ -67,7 +67,7 @@ static __u32 unlike(struct tcp_sock *x, struct tcp_sock *y, __u32 headers)
 	return why;
 }
 
-static int layered(struct tcp_sock *tp)
+static __always_inline int layered(struct tcp_sock *tp)
 {
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		return 1;

@@ -117,8 +117,8 @@ static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const s
 }
 
 /* Both give the packet other addresses, and return what is added to a checksum over them, or -errno. */
-static __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f, const __u8 *source,
-			    const __u8 *destination)
+static __always_inline __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f,
+					    const __u8 *source, const __u8 *destination)
 {
 	__be32 old[2] = { *(const __u32 *)f->key.saddr, *(const __u32 *)f->key.daddr };
 	__be32 new[2] = { *(const __u32 *)source, *(const __u32 *)destination };
@@ -134,8 +134,8 @@ static __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f, const 
 }
 
 /* The new ones are put together in f->old, which is not needed any more: the stack is small (6.1). */
-static __s64 readdress_ipv6(struct __sk_buff *skb, struct frame *f, const __u8 *source,
-			    const __u8 *destination)
+static __always_inline __s64 readdress_ipv6(struct __sk_buff *skb, struct frame *f,
+					    const __u8 *source, const __u8 *destination)
 {
 	__u8 hops[2][4] = { { 0, 0, 0, f->ttl }, { 0, 0, 0, f->ttl - 1 } };
 	__u8 *new = (__u8 *)&f->old;
