@@ -393,6 +393,10 @@ static void test_tun(void **state)
 	if (!make_tun())
 		skip();
 	PLAY("tun", .client_if = "rt0", .router = "8");
+	packet_free(packet, false);
+	load_packet();
+	packet->no_tcx = true;
+	PLAY("tun, clsact", .client_if = "rt0", .router = "8");
 }
 
 static void test_offloads(void **state)
