@@ -278,7 +278,8 @@ static void play(const struct scene *scene)
 	if (taken)
 		follow(scene, &pair, fd);
 	if (taken != !scene->why || (!taken && !(why & 1U << scene->why)))
-		fail_msg("%s: taken %d, why 0x%x", scene->name, taken, why);
+		fail_msg("%s: taken %d, why 0x%x, %u packets seen from sides 0x%x", scene->name,
+			 taken, why, (unsigned)packet_seen(&pair), pair.shared->from);
 	if (!taken)
 		packet_remove(&pair);
 	close(fd[0]);
