@@ -12,7 +12,7 @@
 
 #define BYTES   (6U << 20)
 #define FOREVER (1ULL << 40)
-#define LINGER  200
+#define LINGER  50
 
 struct scene {
 	const char *name;
