@@ -50,7 +50,7 @@ static int is_over(struct seam_pair *p, const struct frame *f)
 	return 1;
 }
 
-static int send_by(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
+static __always_inline int send_by(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
 {
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return TC_ACT_SHOT;
@@ -60,7 +60,8 @@ static int send_by(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
 
-static int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
+static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
+				   __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
 
@@ -75,7 +76,8 @@ static int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, 
 	return seam_translate(skb, f, p, side) ? TC_ACT_SHOT : send_by(skb, f, o->ifindex);
 }
 
-static int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
+static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
+				 __u32 side)
 {
 	__u32 word = *(volatile __u32 *)&p->state;
 
@@ -84,13 +86,13 @@ static int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *
 		f->broken = read_tcp(skb, f) != 0;
 	else
 		f->payload -= sizeof(struct udphdr);
-	if (SEAM_PACKET_STATE(word) == SEAM_PACKET_TAKEN ? is_over(p, f) :
-							  !take_over(skb, f, p, side, word))
+	if (SEAM_PACKET_STATE(word) == SEAM_PACKET_TAKEN ? is_over(p, f)
+							 : !take_over(skb, f, p, side, word))
 		return TC_ACT_UNSPEC;
 	return send_on(skb, f, p, side);
 }
 
-static int serve_error(struct __sk_buff *skb, struct frame *f)
+static __always_inline int serve_error(struct __sk_buff *skb, struct frame *f)
 {
 	__u32 ifindex = 0;
 	int r = is_too_big(skb, f) ? seam_too_big(skb, f, &ifindex) : -1;

@@ -4,16 +4,16 @@
  * linear, copy what is shared only when something is written, and leave the verifier little to follow. */
 #pragma once
 
-#define AF_INET  2
-#define AF_INET6 10
+#define AF_INET         2
+#define AF_INET6        10
 
-#define IP_FRAGMENT  0x3fff /* more to come, or an offset */
-#define IP_OFFSET    0x1fff
+#define IP_FRAGMENT     0x3fff /* more to come, or an offset */
+#define IP_OFFSET       0x1fff
 #define TCP_OPTIONS_MAX 40
 
 struct tcp_head {
 	struct tcphdr th;
-	__u8 options[TCP_OPTIONS_MAX + 4]; /* zeros behind */
+	__u8 options[TCP_OPTIONS_MAX + 4]; /* what is behind does not matter */
 };
 
 struct frame {
@@ -22,11 +22,11 @@ struct frame {
 	__u32 payload; /* bytes behind the TCP or UDP header */
 	__u32 seq, ack, tsval;
 	__u8 ttl;
-	__u8 options;   /* bytes */
-	__u8 ts_at;     /* where TSval is in them; 0: nowhere */
-	__u8 sack_at;   /* and the first SACK block */
+	__u8 options; /* bytes */
+	__u8 ts_at;   /* where TSval is in them; 0: nowhere */
+	__u8 sack_at; /* and the first SACK block */
 	__u8 sack_words;
-	__u8 irregular; /* 1 << enum seam_packet_why */
+	__u8 irregular;   /* 1 << enum seam_packet_why */
 	__u8 skip, erase; /* while parsing: bytes of the option that are left */
 	__u8 strange;     /* there are options that cannot be translated */
 	__u8 broken;      /* the options have no end */
@@ -36,46 +36,46 @@ struct frame {
 /* The addresses; 0, or -1: nothing for us. */
 static int read_ipv4(struct __sk_buff *skb, struct frame *f)
 {
-	struct iphdr ip;
+	struct iphdr *ip = (void *)&f->old; /* the stack is small (6.1) */
 	__u32 rest = skb->len - f->l3, len;
 
-	if (bpf_skb_load_bytes(skb, f->l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (bpf_skb_load_bytes(skb, f->l3, ip, sizeof(*ip)) || ip->version != 4 || ip->ihl < 5)
 		return -1;
-	if (ip.frag_off & bpf_htons(IP_OFFSET))
+	if (ip->frag_off & bpf_htons(IP_OFFSET))
 		return -1; /* without ports */
-	f->irregular = ip.ihl != 5 || ip.frag_off & bpf_htons(IP_FRAGMENT);
-	f->l4 = f->l3 + ip.ihl * 4;
-	len = bpf_ntohs(ip.tot_len);
+	f->irregular = ip->ihl != 5 || ip->frag_off & bpf_htons(IP_FRAGMENT);
+	f->l4 = f->l3 + ip->ihl * 4;
+	len = bpf_ntohs(ip->tot_len);
 	if (!len && skb->gso_size) /* more than fits (BIG TCP, 6.3) */
 		len = rest;
-	if (len > rest || len < ip.ihl * 4U)
+	if (len > rest || len < ip->ihl * 4U)
 		return -1;
-	f->payload = len - ip.ihl * 4U;
-	f->ttl = ip.ttl;
+	f->payload = len - ip->ihl * 4U;
+	f->ttl = ip->ttl;
 	f->key.family = AF_INET;
-	f->key.protocol = ip.protocol;
-	*(__u32 *)f->key.saddr = ip.saddr;
-	*(__u32 *)f->key.daddr = ip.daddr;
+	f->key.protocol = ip->protocol;
+	*(__u32 *)f->key.saddr = ip->saddr;
+	*(__u32 *)f->key.daddr = ip->daddr;
 	return 0;
 }
 
 static int read_ipv6(struct __sk_buff *skb, struct frame *f)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr *ip = (void *)&f->old;
 	__u32 len;
 
-	if (bpf_skb_load_bytes(skb, f->l3, &ip, sizeof(ip)) || ip.version != 6)
+	if (bpf_skb_load_bytes(skb, f->l3, ip, sizeof(*ip)) || ip->version != 6)
 		return -1;
-	f->l4 = f->l3 + sizeof(ip);
-	len = bpf_ntohs(ip.payload_len);
+	f->l4 = f->l3 + sizeof(*ip);
+	len = bpf_ntohs(ip->payload_len);
 	if (len > skb->len - f->l4)
 		return -1;
 	f->payload = len;
-	f->ttl = ip.hop_limit;
+	f->ttl = ip->hop_limit;
 	f->key.family = AF_INET6;
-	f->key.protocol = ip.nexthdr; /* an extension header is in no key */
-	__builtin_memcpy(f->key.saddr, &ip.saddr, 16);
-	__builtin_memcpy(f->key.daddr, &ip.daddr, 16);
+	f->key.protocol = ip->nexthdr; /* an extension header is in no key */
+	__builtin_memcpy(f->key.saddr, &ip->saddr, 16);
+	__builtin_memcpy(f->key.daddr, &ip->daddr, 16);
 	return 0;
 }
 
@@ -176,9 +176,11 @@ static int read_tcp(struct __sk_buff *skb, struct frame *f)
 	if (f->payload < sizeof(*th) || bpf_skb_load_bytes(skb, f->l4, th, sizeof(*th)))
 		return -1;
 	options = th->doff * 4U - sizeof(*th);
+	barrier_var(
+		options); /* 6.1 learns more from a comparison than from a multiple of 4 that is not 0 */
 	if (options > TCP_OPTIONS_MAX || options > f->payload - sizeof(*th))
 		return -1;
-	if (options && bpf_skb_load_bytes(skb, f->l4 + sizeof(*th), f->old.options, options))
+	if (options >= 4 && bpf_skb_load_bytes(skb, f->l4 + sizeof(*th), f->old.options, options))
 		return -1;
 	f->new = f->old;
 	f->options = options;

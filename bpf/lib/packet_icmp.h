@@ -97,7 +97,8 @@ static __s64 requote(struct __sk_buff *skb, struct frame *f, const struct seam_s
 	}
 	if (r)
 		return r;
-	return bpf_csum_diff((__be32 *)&f->old, sizeof(f->old), (__be32 *)&f->new, sizeof(f->new), 0);
+	return bpf_csum_diff((__be32 *)&f->old, sizeof(f->old), (__be32 *)&f->new, sizeof(f->new),
+			     0);
 }
 
 /* Somebody who is not on the way does not know which numbers are in flight. */
@@ -143,8 +144,8 @@ __noinline int seam_too_big(struct __sk_buff *skb, struct frame *f, __u32 *ret_i
 		addrs = readdress_ipv6(skb, f, f->key.saddr, s->in.saddr);
 	if (addrs < 0 || bpf_l4_csum_replace(skb, f->l4 + ICMP_CHECK_AT, 0, quote, 0))
 		return 1;
-	if (f->key.family == AF_INET6 && bpf_l4_csum_replace(skb, f->l4 + ICMP_CHECK_AT, 0, addrs,
-							     flags_for_addresses(skb, f)))
+	if (f->key.family == AF_INET6 &&
+	    bpf_l4_csum_replace(skb, f->l4 + ICMP_CHECK_AT, 0, addrs, flags_for_addresses(skb, f)))
 		return 1;
 	skb->mark = s->mark;
 	*ret_ifindex = s->ifindex;

@@ -50,29 +50,32 @@ static __u32 unlike(struct tcp_sock *x, struct tcp_sock *y, __u32 headers)
 {
 	__u32 why = 0;
 
-	if (!BPF_CORE_READ_BITFIELD(x, rx_opt.tstamp_ok) != !BPF_CORE_READ_BITFIELD(y, rx_opt.tstamp_ok))
+	if (!BPF_CORE_READ_BITFIELD(x, rx_opt.tstamp_ok) !=
+	    !BPF_CORE_READ_BITFIELD(y, rx_opt.tstamp_ok))
 		why |= WHY(TIMESTAMP);
 	if (bpf_core_field_exists(x->tcp_usec_ts) &&
 	    (BPF_CORE_READ_BITFIELD(x, tcp_usec_ts) || BPF_CORE_READ_BITFIELD(y, tcp_usec_ts)))
 		why |= WHY(TIMESTAMP);
-	if (!BPF_CORE_READ_BITFIELD(x, rx_opt.sack_ok) != !BPF_CORE_READ_BITFIELD(y, rx_opt.sack_ok))
+	if (!BPF_CORE_READ_BITFIELD(x, rx_opt.sack_ok) !=
+	    !BPF_CORE_READ_BITFIELD(y, rx_opt.sack_ok))
 		why |= WHY(SACK);
-	if ((x->ecn_flags ^ y->ecn_flags) & ECN_AGREED || (x->ecn_flags | y->ecn_flags) & ECN_ACCURATE)
+	if ((x->ecn_flags ^ y->ecn_flags) & ECN_AGREED ||
+	    (x->ecn_flags | y->ecn_flags) & ECN_ACCURATE)
 		why |= WHY(ECN);
 	if (!fits(x, y, headers) || !fits(y, x, headers))
 		why |= WHY(MSS);
 	return why;
 }
 
-static int layered(struct tcp_sock *tp)
+static __always_inline int layered(struct tcp_sock *tp)
 {
 	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
 		return 1;
 	return tp->inet_conn.icsk_ulp_ops != NULL || BPF_CORE_READ_BITFIELD(tp, repair);
 }
 
-static __u32 unready(const struct frame *f, const struct seam_pair *p, __u32 side, struct tcp_sock *x,
-		     struct tcp_sock *y)
+static __u32 unready(const struct frame *f, const struct seam_pair *p, __u32 side,
+		     struct tcp_sock *x, struct tcp_sock *y)
 {
 	__u32 why = 0;
 
@@ -97,8 +100,8 @@ static __u32 ts_clock(const struct tcp_sock *tp)
 }
 
 /* Both hosts go on with the clock of the socket that they know, from now on at the pace of the other host. */
-static void set_numbers(const struct frame *f, struct seam_side *s, struct seam_side *o, struct tcp_sock *x,
-			struct tcp_sock *y)
+static void set_numbers(const struct frame *f, struct seam_side *s, struct seam_side *o,
+			struct tcp_sock *x, struct tcp_sock *y)
 {
 	__u32 sent = x->rx_opt.ts_recent;
 
@@ -129,12 +132,13 @@ static void set_shifts(struct seam_pair *p, __u32 side, struct tcp_sock *x, stru
 }
 
 /* What the hosts have sent and expect, as far as the sockets know. */
-static void set_record(const struct frame *f, struct seam_side *s, struct seam_side *o, struct tcp_sock *x,
-		       struct tcp_sock *y)
+static void set_record(const struct frame *f, struct seam_side *s, struct seam_side *o,
+		       struct tcp_sock *x, struct tcp_sock *y)
 {
 	s->end = x->rcv_nxt;
 	s->ack = f->ack;
-	s->window = (__u32)bpf_ntohs(f->old.th.window) << BPF_CORE_READ_BITFIELD(x, rx_opt.snd_wscale);
+	s->window = (__u32)bpf_ntohs(f->old.th.window)
+		    << BPF_CORE_READ_BITFIELD(x, rx_opt.snd_wscale);
 	o->end = y->rcv_nxt;
 	o->ack = y->snd_una;
 	o->window = y->snd_wnd;
@@ -154,8 +158,8 @@ static __u32 look_at_packet(const struct frame *f)
 	return why;
 }
 
-static __u32 prepare_with(const struct frame *f, struct seam_pair *p, __u32 side, struct tcp_sock *x,
-			  struct tcp_sock *y)
+static __u32 prepare_with(const struct frame *f, struct seam_pair *p, __u32 side,
+			  struct tcp_sock *x, struct tcp_sock *y)
 {
 	__u32 headers = f->key.family == AF_INET ? IPV4_AND_TCP : IPV6_AND_TCP;
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
@@ -170,7 +174,8 @@ static __u32 prepare_with(const struct frame *f, struct seam_pair *p, __u32 side
 }
 
 /* 0: the numbers are in @p, or why not. Global, and so verified on its own, once. */
-__noinline __u32 seam_prepare(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
+__noinline __u32 seam_prepare(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
+			      __u32 side)
 {
 	struct seam_side *s, *o;
 	struct bpf_sock *xs, *ys;
@@ -202,7 +207,8 @@ __noinline __u32 seam_prepare(struct __sk_buff *skb, struct frame *f, struct sea
 
 /* A packet of a pair that was not taken when it came: 1 if it is from now on. Whoever arms waits for a quiet
  * moment, and counts the armings: what a slow CPU finds out about an earlier one has no effect. */
-static int take_over(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side, __u32 word)
+static int take_over(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side,
+		     __u32 word)
 {
 	__u64 n = __sync_fetch_and_add(&p->seen, 1);
 	__u32 why, next, old;

@@ -15,7 +15,8 @@ static int plausible(const struct frame *f, const struct seam_side *s, const str
 {
 	__u32 expected = o->ack + o->ack_add, room = o->window + SLACK;
 
-	return f->seq - expected + room <= 2 * room && (__s32)(f->ack - (o->end + o->seq_add)) <= 0 &&
+	return f->seq - expected + room <= 2 * room &&
+	       (__s32)(f->ack - (o->end + o->seq_add)) <= 0 &&
 	       (__s32)(f->ack - s->ack) >= -(__s32)room;
 }
 
@@ -42,7 +43,8 @@ static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 		s->fin = end;
 		closing |= SEAM_CLOSING_FIN(side & 1);
 	}
-	if (p->closing & SEAM_CLOSING_FIN((side & 1) ^ 1) && (__s32)(f->ack - (o->fin + o->seq_add)) >= 0)
+	if (p->closing & SEAM_CLOSING_FIN((side & 1) ^ 1) &&
+	    (__s32)(f->ack - (o->fin + o->seq_add)) >= 0)
 		closing |= SEAM_CLOSING_ACKED((side & 1) ^ 1);
 	if (closing & ~p->closing)
 		__sync_fetch_and_or(&p->closing, closing);
@@ -96,12 +98,14 @@ static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_p
 	r = bpf_skb_store_bytes(skb, f->l4, &f->new, bytes, 0);
 	if (r)
 		return r;
-	return bpf_csum_diff((__be32 *)&f->old, sizeof(f->old), (__be32 *)&f->new, sizeof(f->new), 0);
+	return bpf_csum_diff((__be32 *)&f->old, sizeof(f->old), (__be32 *)&f->new, sizeof(f->new),
+			     0);
 }
 
 static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
 {
-	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport }, check;
+	__be16 old[2] = { f->key.sport, f->key.dport }, new[2] = { o->in.dport, o->in.sport },
+	       check;
 	__s64 r = bpf_skb_store_bytes(skb, f->l4, new, sizeof(new), 0), head;
 
 	if (r || bpf_skb_load_bytes(skb, f->l4 + UDP_CHECK_AT, &check, sizeof(check)))
@@ -113,8 +117,8 @@ static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const s
 }
 
 /* Both give the packet other addresses, and return what is added to a checksum over them, or -errno. */
-static __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f, const __u8 *source,
-			    const __u8 *destination)
+static __always_inline __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f,
+					    const __u8 *source, const __u8 *destination)
 {
 	__be32 old[2] = { *(const __u32 *)f->key.saddr, *(const __u32 *)f->key.daddr };
 	__be32 new[2] = { *(const __u32 *)source, *(const __u32 *)destination };
@@ -129,22 +133,21 @@ static __s64 readdress_ipv4(struct __sk_buff *skb, const struct frame *f, const 
 	return addrs;
 }
 
-static __s64 readdress_ipv6(struct __sk_buff *skb, const struct frame *f, const __u8 *source,
-			    const __u8 *destination)
+/* The new ones are put together in f->old, which is not needed any more: the stack is small (6.1). */
+static __always_inline __s64 readdress_ipv6(struct __sk_buff *skb, struct frame *f,
+					    const __u8 *source, const __u8 *destination)
 {
-	struct {
-		__u8 source[16], destination[16];
-	} new;
 	__u8 hops[2][4] = { { 0, 0, 0, f->ttl }, { 0, 0, 0, f->ttl - 1 } };
+	__u8 *new = (__u8 *)&f->old;
 
-	__builtin_memcpy(new.source, source, 16);
-	__builtin_memcpy(new.destination, destination, 16);
+	__builtin_memcpy(new, source, 16);
+	__builtin_memcpy(new + 16, destination, 16);
 	if (bpf_skb_store_bytes(skb, f->l3 + IP6_HOPS_AT, &hops[1][3], 1, 0) ||
-	    bpf_skb_store_bytes(skb, f->l3 + IP6_ADDRS_AT, &new, sizeof(new), 0))
+	    bpf_skb_store_bytes(skb, f->l3 + IP6_ADDRS_AT, new, 32, 0))
 		return -1;
 	/* Nor does anything in an IPv6 header for the hop limit. */
 	bpf_csum_update(skb, bpf_csum_diff((__be32 *)hops[0], 4, (__be32 *)hops[1], 4, 0));
-	return bpf_csum_diff((__be32 *)f->key.saddr, 32, (__be32 *)&new, 32, 0);
+	return bpf_csum_diff((__be32 *)f->key.saddr, 32, (__be32 *)new, 32, 0);
 }
 
 /* In IPv4 the header's checksum makes up for new addresses in a sum over the packet (CHECKSUM_COMPLETE), in
@@ -157,7 +160,8 @@ static __u64 flags_for_addresses(struct __sk_buff *skb, const struct frame *f)
 }
 
 /* 0, or -1: the packet is in pieces. Global, and so verified on its own, once. */
-__noinline int seam_translate(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
+__noinline int seam_translate(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
+			      __u32 side)
 {
 	__u64 zero_is_none = 0;
 	struct seam_side *o;

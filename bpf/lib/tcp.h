@@ -65,7 +65,7 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u64 bytes_acked;
 	__u64 bytes_received;
-	__u32 tsoffset;     /* added to the clock for TSval */
+	__u32 tsoffset;       /* added to the clock for TSval */
 	__u8 tcp_usec_ts : 1; /* 6.7: the clock counts microseconds */
 	__u8 repair : 1;
 	__u16 advmss; /* what the host was told that it may send */

@@ -124,11 +124,11 @@ enum seam_packet_why {
 };
 
 /* `closing`, bits. FIN and RST only count in the receiver's window. */
-#define SEAM_CLOSING_FIN(side)   (1U << (side))      /* seen from this side */
+#define SEAM_CLOSING_FIN(side)   (1U << (side))       /* seen from this side */
 #define SEAM_CLOSING_ACKED(side) (1U << (2 + (side))) /* and acknowledged by the other */
-#define SEAM_CLOSING_RST         (1U << 4)           /* seen, from either side */
-#define SEAM_CLOSING_KILLED      (1U << 5)           /* by user space: its packets go to the stack */
-#define SEAM_CLOSING_REUSED      (1U << 6)           /* SYN after the end: the same */
+#define SEAM_CLOSING_RST         (1U << 4)            /* seen, from either side */
+#define SEAM_CLOSING_KILLED      (1U << 5) /* by user space: its packets go to the stack */
+#define SEAM_CLOSING_REUSED      (1U << 6) /* SYN after the end: the same */
 
 /* The addresses of a packet as it arrives; key of seam_halves. Network byte order, IPv4 in the first four
  * bytes and zeros behind. */
@@ -148,12 +148,12 @@ struct seam_half {
 struct seam_side {
 	/* written for each packet */
 	__u64 packets, bytes; /* of payload, translated */
-	__u64 last;           /* CLOCK_MONOTONIC, ns: of the last packet, also before the take-over */
-	__u32 end;            /* of the highest segment: sequence number of what follows, as the host counts */
-	__u32 ack;            /* highest acknowledgement, as the host counts */
-	__u32 window;         /* with it, in bytes */
-	__u32 fin;            /* one past the FIN, once SEAM_CLOSING_FIN */
-	__u32 dropped;        /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
+	__u64 last; /* CLOCK_MONOTONIC, ns: of the last packet, also before the take-over */
+	__u32 end; /* of the highest segment: sequence number of what follows, as the host counts */
+	__u32 ack; /* highest acknowledgement, as the host counts */
+	__u32 window;  /* with it, in bytes */
+	__u32 fin;     /* one past the FIN, once SEAM_CLOSING_FIN */
+	__u32 dropped; /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
 	__u32 pad1[5];
 
 	/* user space, when the pair is made; ifindex and mark also later */
@@ -167,18 +167,20 @@ struct seam_side {
 
 /* Value of seam_pairs, which user space maps. */
 struct seam_pair {
-	__u32 state;      /* SEAM_PACKET_STATE, above it a count of armings; atomic */
-	__u32 closing;    /* atomic */
-	__u64 seen;       /* packets while not taken; atomic */
-	__u64 snapshot;   /* user space, before ARMED: `seen` when all was quiet */
-	__u32 balance[2]; /* user space, before ARMED: bytes put into the other socket minus received, when
+	__u32 state;    /* SEAM_PACKET_STATE, above it a count of armings; atomic */
+	__u32 closing;  /* atomic */
+	__u64 seen;     /* packets while not taken; atomic */
+	__u64 snapshot; /* user space, before ARMED: `seen` when all was quiet */
+	__u32 balance
+		[2]; /* user space, before ARMED: bytes put into the other socket minus received, when
 			   * none is owed any more; what they are counted from is a constant of the pair */
-	__u32 why;        /* 1 << enum seam_packet_why, with MISSED */
-	__u32 from;       /* 1 << side: packets were seen from it; atomic */
-	__u32 used;       /* user space: the pair is somebody's */
-	__s8 shift[2];    /* what the window field of a side's packets is shifted by, left if positive */
-	__u8 scale[2];    /* window scale of a side's packets */
-	__u64 taken_at;   /* CLOCK_MONOTONIC, ns */
+	__u32 why;   /* 1 << enum seam_packet_why, with MISSED */
+	__u32 from; /* 1 << side: packets were seen from it; atomic */
+	__u32 used; /* user space: the pair is somebody's */
+	__s8 shift
+		[2]; /* what the window field of a side's packets is shifted by, left if positive */
+	__u8 scale[2];  /* window scale of a side's packets */
+	__u64 taken_at; /* CLOCK_MONOTONIC, ns */
 	__u64 pad;
 	struct seam_side side[2];
 };
@@ -192,7 +194,7 @@ struct seam_label {
 	__u32 pad;
 	char outbound[40]; /* tag; NUL-terminated like the next */
 	char inbound[24];
-	char host[104];    /* domain, as sniffed; "" when unknown */
+	char host[104]; /* domain, as sniffed; "" when unknown */
 };
 
 #ifndef __cplusplus

@@ -11,8 +11,8 @@
 #include "kern/packet_object.h"
 
 NAME_TABLE(packet_state_names, SEAM_PACKET_MISSED + 1, "off", "armed", "taken", "missed");
-NAME_TABLE(packet_why_names, SEAM_WHY_COUNT, "moved", "flags", "socket", "state", "unacked", "order",
-	   "owed", "mss", "timestamp", "sack", "ecn", "option", "ip", "layer");
+NAME_TABLE(packet_why_names, SEAM_WHY_COUNT, "moved", "flags", "socket", "state", "unacked",
+	   "order", "owed", "mss", "timestamp", "sack", "ecn", "option", "ip", "layer");
 
 const char *packet_why_format(uint32_t why, char *buf, size_t size)
 {
@@ -217,7 +217,7 @@ int packet_set_way(const struct packet_pair *pair, int side, int interface, uint
 int packet_set_label(const struct packet_pair *pair, const struct seam_label *label)
 {
 	return bpf_map_update_elem(pair->packet->labels_fd, &pair->index, label, BPF_EXIST) ? -errno
-											   : 0;
+											    : 0;
 }
 
 struct totals {
@@ -243,7 +243,7 @@ int packet_arm(const struct packet_pair *pair, const int fd[2], uint64_t snapsho
 {
 	struct seam_pair *s = pair->shared;
 	uint32_t word = __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
-	struct totals totals[2];
+	struct totals totals[2] = { { 0 } };
 
 	for (int i = 0; i < 2; i++) {
 		int r = read_totals(fd[i], &totals[i]);

@@ -14,8 +14,12 @@
  * A pair whose own packets never show up at tc ingress (NAT, or an interface that tc cannot serve) is not armed.
  * A UDP pair is translated from packet_add() on.
  *
- * What cannot be translated goes to the stack before the take-over and is dropped after it: IP options,
- * IPv6 extension headers, fragments, broken TCP options, a TTL of 1 (seam_side.dropped).
+ * What cannot be translated goes to the stack before the take-over and is dropped after it: IPv4 options,
+ * first fragments, broken TCP options, a TTL of 1 (seam_side.dropped). IPv6 extension headers and later
+ * fragments always go to the stack. Unknown TCP options become padding. "Packet too big" (ICMP) is passed on
+ * to the host whose packet it was; an interface of this host whose MTU shrinks below what was agreed when the
+ * pair was taken is the caller's to notice. A socket bound to an interface is found by its packets only
+ * when they arrive there: the other side's packets miss ("socket"). One process at a time uses @pin_dir.
  *
  * Loading takes CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW; later on CAP_NET_ADMIN is enough.
  * Kernel: 6.1 or later with BTF; tcx where it has it (6.6), clsact else.
@@ -117,8 +121,9 @@ int packet_arm(const struct packet_pair *pair, const int fd[2], uint64_t snapsho
 enum seam_packet_state packet_disarm(const struct packet_pair *pair);
 
 struct packet_stats {
-	uint64_t packets[2], bytes[2]; /* by the side they came from; payload, since the take-over */
-	uint64_t last_ns[2];           /* CLOCK_MONOTONIC of the last packet; 0: none */
+	uint64_t packets[2],
+		bytes[2];    /* by the side they came from; payload, since the take-over */
+	uint64_t last_ns[2]; /* CLOCK_MONOTONIC of the last packet; 0: none */
 	uint64_t taken_ns;
 	uint32_t dropped[2];
 	uint32_t closing; /* SEAM_CLOSING_* */

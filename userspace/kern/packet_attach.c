@@ -14,7 +14,7 @@
 #include "kern/packet_object.h"
 #include "packet.skel.h"
 
-#define TCX_INGRESS 46   /* enum bpf_attach_type BPF_TCX_INGRESS, 6.6 */
+#define TCX_INGRESS 46     /* enum bpf_attach_type BPF_TCX_INGRESS, 6.6 */
 #define LINK        "tcx_" /* name of a pinned link, with the index of the interface */
 #define HANDLE      0x5eaU /* of our filter in clsact, and its priority */
 #define RAWIP       519    /* ARPHRD_RAWIP, 4.14: modems */
@@ -152,8 +152,8 @@ int packet_hook_add(struct packet *p, int interface)
 	p->hooks = hooks;
 	r = attach(p, interface, &link);
 	if (!r)
-		hooks[p->hook_count++] =
-			(struct packet_hook){ .interface = interface, .link_fd = link };
+		hooks[p->hook_count++] = (struct packet_hook){ .interface = interface,
+							       .link_fd = link };
 	return r;
 }
 

@@ -20,7 +20,7 @@ struct packet {
 	uint32_t *free; /* ring of count indexes: the one that was free longest is used first */
 	uint32_t free_first, free_count;
 	int halves_fd, labels_fd;
-	int raw4, raw6; /* to send RST */
+	int raw4, raw6;              /* to send RST */
 	char dir[PACKET_PATH_BYTES]; /* of the pins, "" for none */
 	struct packet_hook *hooks;
 	size_t hook_count;

@@ -70,8 +70,8 @@ static uint32_t entries_of(int fd, const struct pinned_map *map)
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) ||
-	    info.key_size != map->key_bytes || info.value_size != map->value_bytes)
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || info.key_size != map->key_bytes ||
+	    info.value_size != map->value_bytes)
 		return 0;
 	return info.max_entries;
 }

@@ -7,13 +7,13 @@
 #include <cmocka.h>
 #include "packet_synthetic.h"
 
-#define B32(n) (uint8_t)((n) >> 24), (uint8_t)((n) >> 16), (uint8_t)((n) >> 8), (uint8_t)(n)
-#define TS(v, e)   8, 10, B32(v), B32(e)
-#define TS_IN      TS(0x01020304U, 0xfffffff5U)
-#define TS_OUT     TS(0x01020304U + TS_ADD, 0xfffffff5U + ECR_ADD)
+#define B32(n)    (uint8_t)((n) >> 24), (uint8_t)((n) >> 16), (uint8_t)((n) >> 8), (uint8_t)(n)
+#define TS(v, e)  8, 10, B32(v), B32(e)
+#define TS_IN     TS(0x01020304U, 0xfffffff5U)
+#define TS_OUT    TS(0x01020304U + TS_ADD, 0xfffffff5U + ECR_ADD)
 #define SACK(n)   5, 2 + 8 * (n)
-#define BLOCK_IN   B32(0xeffffffeU), B32(0xfffffffeU)
-#define BLOCK_OUT  B32(0xeffffffeU + ACK_ADD), B32(0xfffffffeU + ACK_ADD)
+#define BLOCK_IN  B32(0xeffffffeU), B32(0xfffffffeU)
+#define BLOCK_OUT B32(0xeffffffeU + ACK_ADD), B32(0xfffffffeU + ACK_ADD)
 
 struct layout {
 	const char *name;
@@ -58,14 +58,22 @@ static const struct layout layouts[] = {
 	  { 1, SACK(1), BLOCK_IN, 0 },
 	  { 1, SACK(1), BLOCK_OUT, 0 } },
 	{ "padding", 8, SENT, { 1, 1, 1, 1, 1, 1, 1, 1 }, { 1, 1, 1, 1, 1, 1, 1, 1 } },
-	{ "what is behind the end", 8, SENT, { 0, 8, 10, 5, 5, 8, 8, 9 }, { 0, 8, 10, 5, 5, 8, 8, 9 } },
+	{ "what is behind the end",
+	  8,
+	  SENT,
+	  { 0, 8, 10, 5, 5, 8, 8, 9 },
+	  { 0, 8, 10, 5, 5, 8, 8, 9 } },
 	{ "unknown", 8, SENT, { 254, 4, 9, 9, 253, 2, 1, 1 }, { 1, 1, 1, 1, 1, 1, 1, 1 } },
 	{ "MPTCP, timestamps",
 	  20,
 	  SENT,
 	  { 30, 8, 9, 9, 9, 9, 9, 9, 1, 1, TS_IN },
 	  { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, TS_OUT } },
-	{ "a sack of half a block", 8, SENT, { 5, 6, 1, 2, 3, 4, 0, 0 }, { 1, 1, 1, 1, 1, 1, 0, 0 } },
+	{ "a sack of half a block",
+	  8,
+	  SENT,
+	  { 5, 6, 1, 2, 3, 4, 0, 0 },
+	  { 1, 1, 1, 1, 1, 1, 0, 0 } },
 	{ "timestamps twice",
 	  20,
 	  SENT,
@@ -119,9 +127,9 @@ static void test_windows(void **state)
 	static const struct {
 		int shift;
 		uint16_t in, out;
-	} list[] = { { 0, 65535, 65535 }, { 7, 500, 64000 },  { 7, 600, 65535 }, { 14, 1, 16384 },
-		     { 14, 65535, 65535 }, { -7, 64000, 500 }, { -7, 127, 1 },	  { -7, 0, 0 },
-		     { -14, 65535, 3 },	   { -14, 1, 1 },      { 14, 0, 0 } };
+	} list[] = { { 0, 65535, 65535 },  { 7, 500, 64000 },  { 7, 600, 65535 }, { 14, 1, 16384 },
+		     { 14, 65535, 65535 }, { -7, 64000, 500 }, { -7, 127, 1 },    { -7, 0, 0 },
+		     { -14, 65535, 3 },    { -14, 1, 1 },      { 14, 0, 0 } };
 	const struct packet_spec *spec = spec_of(AF_INET, IPPROTO_TCP);
 	struct packet_pair pair = take(spec);
 
@@ -213,7 +221,8 @@ static void test_truncated(void **state)
 
 				build(&f, frame);
 				if (honest && six)
-					put16(frame + ETHER + 4, cut > l4 ? (uint32_t)(cut - l4) : 0);
+					put16(frame + ETHER + 4,
+					      cut > l4 ? (uint32_t)(cut - l4) : 0);
 				else if (honest)
 					put16(frame + ETHER + 2, (uint32_t)(cut - ETHER));
 				memcpy(want, frame, sizeof(want));
@@ -311,7 +320,8 @@ static struct fields too_big(const struct packet_spec *spec, const uint8_t *quot
 static void check_too_big(const struct packet_spec *spec, struct packet_pair *pair)
 {
 	uint8_t sent[FRAME_MAX], original[FRAME_MAX];
-	struct fields x = arriving(spec, 0), y = translated(&x, spec, 0), f = too_big(spec, sent), t;
+	struct fields x = arriving(spec, 0), y = translated(&x, spec, 0), f = too_big(spec, sent),
+		      t;
 
 	x.ttl--;
 	build(&x, original);
@@ -350,8 +360,8 @@ static void test_too_big(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	  cmocka_unit_test(test_windows),
-		cmocka_unit_test(test_many),	  cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_options),   cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_many),      cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_others),
 		cmocka_unit_test(test_irregular), cmocka_unit_test(test_too_big),
 	};

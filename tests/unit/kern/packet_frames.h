@@ -22,9 +22,9 @@ struct fields {
 	uint32_t seq, ack;
 	uint8_t options[OPTION_MAX];
 	size_t option_bytes, payload;
-	uint16_t fragment; /* as in the header */
-	uint8_t ip_words;  /* of IP options */
-	int no_checksum;   /* of UDP */
+	uint16_t fragment;     /* as in the header */
+	uint8_t ip_words;      /* of IP options */
+	int no_checksum;       /* of UDP */
 	const uint8_t *quoted; /* ICMP: what was too big; payload bytes of it */
 };
 
@@ -80,10 +80,10 @@ static inline size_t put_l4(const struct fields *f, uint8_t *at)
 		at[bytes++] = (uint8_t)(i * 7 + 3);
 	if (!is_tcp)
 		put16(at + 4, (uint32_t)bytes);
-	sum = finish(sum_up(at, bytes,
-			    sum_up(f->source, address,
-				   sum_up(f->destination, address,
-					  f->protocol + (uint32_t)bytes))));
+	sum = finish(
+		sum_up(at, bytes,
+		       sum_up(f->source, address,
+			      sum_up(f->destination, address, f->protocol + (uint32_t)bytes))));
 	if (!is_tcp && !sum)
 		sum = 0xffff;
 	put16(check, f->no_checksum ? 0 : sum);

@@ -240,7 +240,7 @@ static inline int talk(int fd, int side, uint64_t bytes, uint64_t pause_at, uint
 			return reset(fd);
 		if (t.pause_at && t.sent == t.pause_at && t.received >= t.pause_at) {
 			t.pause_at = 0;
-			pause_ms(side ? 150 : 100);
+			pause_ms(side ? 250 : 200);
 			continue;
 		}
 		if (poll(&p, 1, 10000) <= 0)

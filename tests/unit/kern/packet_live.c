@@ -10,9 +10,9 @@
 #include "net/sock.h"
 #include "packet_lab.h"
 
-#define BYTES  (6U << 20)
+#define BYTES   (6U << 20)
 #define FOREVER (1ULL << 40)
-#define LINGER 200
+#define LINGER  50
 
 struct scene {
 	const char *name;
@@ -117,8 +117,9 @@ static pid_t start(const struct scene *scene, int side)
 	} else {
 		fd = connect_to(&at);
 	}
-	_exit(fd < 0 ? 7 : talk(fd, side, is_cut(scene) ? FOREVER : BYTES, BYTES / 2,
-				scene->resets == side + 1 ? BYTES : 0));
+	_exit(fd < 0 ? 7
+		     : talk(fd, side, is_cut(scene) ? FOREVER : BYTES, BYTES / 2,
+			    scene->resets == side + 1 ? BYTES : 0));
 }
 
 static void describe(int fd, struct packet_end *ret)
@@ -277,7 +278,8 @@ static void play(const struct scene *scene)
 	if (taken)
 		follow(scene, &pair, fd);
 	if (taken != !scene->why || (!taken && !(why & 1U << scene->why)))
-		fail_msg("%s: taken %d, why 0x%x", scene->name, taken, why);
+		fail_msg("%s: taken %d, why 0x%x, %u packets seen from sides 0x%x", scene->name,
+			 taken, why, (unsigned)packet_seen(&pair), pair.shared->from);
 	if (!taken)
 		packet_remove(&pair);
 	close(fd[0]);
@@ -392,6 +394,10 @@ static void test_tun(void **state)
 	if (!make_tun())
 		skip();
 	PLAY("tun", .client_if = "rt0", .router = "8");
+	packet_free(packet, false);
+	load_packet();
+	packet->no_tcx = true;
+	PLAY("tun, clsact", .client_if = "rt0", .router = "8");
 }
 
 static void test_offloads(void **state)
@@ -405,12 +411,12 @@ static void test_offloads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	cmocka_unit_test(test_no_options),
+		cmocka_unit_test(test_plain),   cmocka_unit_test(test_no_options),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_owed),	cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_clsact),	cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_owed),    cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_clsact),  cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_restart), cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_tun),	cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_tun),     cmocka_unit_test(test_offloads),
 	};
 	char reason[PACKET_REASON_MAX];
 	int r;

@@ -324,10 +324,10 @@ static void test_nothing_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_missed),	    cmocka_unit_test(test_disarmed),
-		cmocka_unit_test(test_closing),	    cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_forged),	    cmocka_unit_test(test_add),
-		cmocka_unit_test(test_adopted),	    cmocka_unit_test(test_not_adopted),
+		cmocka_unit_test(test_missed),       cmocka_unit_test(test_disarmed),
+		cmocka_unit_test(test_closing),      cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_forged),       cmocka_unit_test(test_add),
+		cmocka_unit_test(test_adopted),      cmocka_unit_test(test_not_adopted),
 		cmocka_unit_test(test_nothing_left),
 	};
 	const char *missing = enter();

@@ -31,9 +31,9 @@ static inline const struct packet_spec *spec_of(int family, uint8_t protocol)
 
 	spec = (struct packet_spec){ .protocol = protocol, .label = { .id = 4711 } };
 	for (int i = 0; i < 2; i++)
-		spec.end[i] = (struct packet_end){
-			.interface = (int)if_nametoindex(i ? "b0" : "a0"), .mark = MARK + (uint32_t)i
-		};
+		spec.end[i] = (struct packet_end){ .interface = (int)if_nametoindex(i ? "b0"
+										      : "a0"),
+						   .mark = MARK + (uint32_t)i };
 	spec.end[0].remote = address(t[0]);
 	spec.end[0].local = address(t[1]);
 	spec.end[1].remote = address(t[2]);
@@ -73,7 +73,8 @@ static inline struct fields arriving(const struct packet_spec *spec, int side)
 }
 
 /* What is to become of @f: options are the caller's. */
-static inline struct fields translated(const struct fields *f, const struct packet_spec *spec, int side)
+static inline struct fields translated(const struct fields *f, const struct packet_spec *spec,
+				       int side)
 {
 	struct fields t = *f, back = arriving(spec, !side);
 
@@ -113,7 +114,8 @@ static inline uint32_t run_summed(uint8_t *frame, size_t *bytes)
 		    .data_out = result, .data_size_out = sizeof(result), .flags = SUMMED);
 
 	if (bpf_prog_test_run_opts(program, &opts))
-		fail_msg("BPF_PROG_TEST_RUN of %zu bytes with CHECKSUM_COMPLETE: %s", *bytes, strerror(errno));
+		fail_msg("BPF_PROG_TEST_RUN of %zu bytes with CHECKSUM_COMPLETE: %s", *bytes,
+			 strerror(errno));
 	memcpy(frame, result, opts.data_size_out);
 	*bytes = opts.data_size_out;
 	return opts.retval;
@@ -145,8 +147,8 @@ static inline uint32_t run_frame(uint8_t *frame, size_t *bytes, uint32_t *ret_ma
 	return opts.retval;
 }
 
-static inline void compare(const char *what, const uint8_t *got, size_t got_bytes, const uint8_t *want,
-		    size_t want_bytes)
+static inline void compare(const char *what, const uint8_t *got, size_t got_bytes,
+			   const uint8_t *want, size_t want_bytes)
 {
 	if (got_bytes != want_bytes)
 		fail_msg("%s: %zu bytes instead of %zu", what, got_bytes, want_bytes);
@@ -155,12 +157,12 @@ static inline void compare(const char *what, const uint8_t *got, size_t got_byte
 			fail_msg("%s: byte %zu is %02x instead of %02x", what, i, got[i], want[i]);
 }
 
-static bool sums; /* the kernel can be asked for CHECKSUM_COMPLETE */
+static bool sums;              /* the kernel can be asked for CHECKSUM_COMPLETE */
 #define TIMES (sums ? 2U : 1U) /* that expect() sends a packet */
 
 /* @t: NULL when it is to stay as it is. */
 static inline void expect(const char *what, const struct fields *f, uint32_t verdict,
-		   const struct fields *t)
+			  const struct fields *t)
 {
 	uint8_t frame[FRAME_MAX], want[FRAME_MAX];
 	size_t bytes = build(f, frame), want_bytes = build(t ? t : f, want);
@@ -175,7 +177,6 @@ static inline void expect(const char *what, const struct fields *f, uint32_t ver
 	assert_int_equal(run_summed(frame, &bytes), verdict);
 	compare(what, frame, bytes, want, want_bytes);
 }
-
 
 static inline void open_program(void)
 {
