@@ -44,6 +44,22 @@ def warm(env, family="v4", rounds=10):
     return client, server
 
 
+def warm_many(env, count):
+    """The same for many, at once."""
+    listener, pairs = env.listen(), []
+    for _ in range(count):
+        client = env.connect(listener.getsockname())
+        pairs.append((client, env.accept(listener)))
+    deadline, parked = time.monotonic() + 15, 0
+    while parked < count:
+        check(time.monotonic() < deadline, f"{parked} of {count} are taken")
+        for pair in pairs:
+            ping_pong(*pair, 4, 100)
+        time.sleep(0.1)
+        parked = sum(flow["state"] == "parked" for flow in env.daemon.flows())
+    return pairs
+
+
 def quiet(env, family, plan=whole_blocks, size=24 * MIB):
     """Taken while it is quiet, then loaded both ways, then closed, one side first."""
     client, server = warm(env, family)
@@ -248,10 +264,9 @@ def adopted(env, client):
 
 def crash(env, flows, size):
     """SIGKILL in the middle of transfers; the next daemon lists them and sees their ends; one of them is killed."""
-    pairs = [warm(env) for _ in range(flows)]
+    pairs = warm_many(env, flows)
     config, streams = env.daemon.config, [Stream(20 + n, size) for n in range(flows)]
-    spare = warm(env)
-    ids = {env.daemon.flow_of(client)["id"] for client, _ in pairs}
+    ids, spare = {flow["id"] for flow in env.daemon.flows()}, warm(env)
 
     def restart():
         env.daemon.kill()
@@ -279,14 +294,28 @@ def crash(env, flows, size):
     env.daemon.wait_idle(8)
 
 
+@contextlib.contextmanager
+def server_setting(env, name, value):
+    if name == "mtu":
+        for side in ("router", "server"):
+            env.lab.run(side, "ip", "link", "set", "wan0", "mtu", str(value))
+    else:
+        was = env.lab.run("server", "sysctl", "-n", name).strip()
+        env.lab.run("server", "sysctl", "-q", "-w", f"{name}={value}")
+    try:
+        yield
+    finally:
+        if name == "mtu":
+            for side in ("router", "server"):
+                env.lab.run(side, "ip", "link", "set", "wan0", "mtu", "1500")
+        else:
+            env.lab.run("server", "sysctl", "-q", "-w", f"{name}={was}")
+
+
 def refused(env, setting, value, reason):
     """The two connections differ: never taken, and the sockmap carries it."""
-    was = env.lab.run("server", "sysctl", "-n", setting).strip()
-    env.lab.run("server", "sysctl", "-q", "-w", f"{setting}={value}")
-    try:
+    with server_setting(env, setting, value):
         client, server = env.pair()
-    finally:
-        env.lab.run("server", "sysctl", "-q", "-w", f"{setting}={was}")
     for _ in range(100):
         ping_pong(client, server, 2, 100)
         time.sleep(0.02)
@@ -359,10 +388,11 @@ def main():
     suite.add("half-closed-idle", half_closed_idle, HALF)
     suite.add("exit/keep", on_exit, QUIET, keep=True)
     suite.add("exit/close", on_exit, CLOSE, keep=False)
-    suite.add("crash", crash, QUIET, 60, flows=20, size=16 * MIB)
+    suite.add("crash", crash, QUIET, 60, flows=200, size=4 * MIB)
     for name, config in (("packet", QUIET), ("auto", AUTO)):
         suite.add(f"refused/timestamps/{name}", refused, config, setting="net.ipv4.tcp_timestamps", value=0,
                   reason="timestamps")
+        suite.add(f"refused/mss/{name}", refused, config, setting="mtu", value=1400, reason="mss")
         suite.add(f"refused/sack/{name}", refused, config, setting="net.ipv4.tcp_sack", value=0, reason="sack")
     for ways in ("both", "down"):
         suite.add(f"auto/{ways}", load, AUTO, family="v4", ways=ways)

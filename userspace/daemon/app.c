@@ -155,6 +155,7 @@ static void close_gates(struct post *post)
 
 	note->worker->relay_env.gates_open = false;
 	note->worker->relay_env.gates_why = REFUSED_TAINT;
+	note->worker->relay_env.packet.packet = NULL; /* what is taken goes on */
 	free(note);
 }
 
@@ -166,8 +167,7 @@ static void on_taint_timer(struct timer *timer)
 
 	if (taint & ~app->taint) {
 		log_error("daemon",
-			  "the kernel became tainted (%#lx): new flows stay out of the sockmap",
-			  taint);
+			  "the kernel became tainted (%#lx): new flows stay in user space", taint);
 		tell_workers(app, close_gates);
 		return;
 	}
@@ -373,7 +373,7 @@ static int start(struct app *app)
 		r = start_ctl(app);
 	if (r)
 		return r;
-	if (app->fastpath)
+	if (app->fastpath || app->packets.takes)
 		on_taint_timer(&app->taint_timer);
 	log_info("daemon", "seamd %s: %u workers, %u flows", SEAM_VERSION, config->workers,
 		 config->limits.max_flows);
