@@ -92,10 +92,120 @@ struct seam_local {
 	__u32 start; /* sequence number that stands for written == 0 */
 };
 
+/* The packet method (packet.bpf.c): two connections whose packets are translated at tc ingress. Sides are
+ * 0, the client's, and 1, the upstream's; what belongs to a side is of the packets that arrive from its host. */
+enum seam_packet_state {
+	SEAM_PACKET_OFF,    /* packets are counted in `seen` and go to the sockets */
+	SEAM_PACKET_ARMED,  /* the next packet takes the pair over, or makes it MISSED */
+	SEAM_PACKET_TAKEN,  /* packets are translated; nothing leads back */
+	SEAM_PACKET_MISSED, /* as OFF; `why` tells the reason */
+};
+
+#define SEAM_PACKET_STATE(word) ((word)&3U) /* enum seam_packet_state */
+#define SEAM_PACKET_ARMING      4U
+
+/* Why a pair was not taken: bits. The sockets and the packet are looked at when it is armed. */
+enum seam_packet_why {
+	SEAM_WHY_MOVED,     /* packets came since the snapshot */
+	SEAM_WHY_FLAGS,     /* SYN, FIN, RST or URG, or no ACK */
+	SEAM_WHY_SOCKET,    /* no such socket in this namespace, for a packet of this interface */
+	SEAM_WHY_STATE,     /* one is not ESTABLISHED */
+	SEAM_WHY_UNACKED,   /* a host has not acknowledged all */
+	SEAM_WHY_ORDER,     /* not the next segment, or some are waiting for a lost one */
+	SEAM_WHY_OWED,      /* user space has still bytes to relay, or relayed others */
+	SEAM_WHY_MSS,       /* what one host may send does not fit the other's way */
+	SEAM_WHY_TIMESTAMP, /* one connection has them, the other has not, or in another unit */
+	SEAM_WHY_SACK,      /* one connection has it, the other has not */
+	SEAM_WHY_ECN,       /* one connection has it, the other has not, or AccECN */
+	SEAM_WHY_OPTION,    /* a TCP option that cannot be translated, or malformed ones */
+	SEAM_WHY_IP,        /* IP options, extension headers, fragments, or a TTL of 1 */
+	SEAM_WHY_LAYER,     /* MPTCP, TLS in the kernel or another protocol on the socket */
+	SEAM_WHY_COUNT
+};
+
+/* `closing`, bits. FIN and RST only count in the receiver's window. */
+#define SEAM_CLOSING_FIN(side)   (1U << (side))       /* seen from this side */
+#define SEAM_CLOSING_ACKED(side) (1U << (2 + (side))) /* and acknowledged by the other */
+#define SEAM_CLOSING_RST         (1U << 4)            /* seen, from either side */
+#define SEAM_CLOSING_KILLED      (1U << 5) /* by user space: its packets go to the stack */
+#define SEAM_CLOSING_REUSED      (1U << 6) /* SYN after the end: the same */
+
+/* The addresses of a packet as it arrives; key of seam_halves. Network byte order, IPv4 in the first four
+ * bytes and zeros behind. */
+struct seam_tuple {
+	__u8 saddr[16], daddr[16];
+	__u16 sport, dport;
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 family;   /* AF_INET, AF_INET6 */
+	__u16 pad;
+};
+
+struct seam_half {
+	__u32 pair; /* index of seam_pairs */
+	__u32 side;
+};
+
+struct seam_side {
+	/* written for each packet */
+	__u64 packets, bytes; /* of payload, translated */
+	__u64 last; /* CLOCK_MONOTONIC, ns: of the last packet, also before the take-over */
+	__u32 end; /* of the highest segment: sequence number of what follows, as the host counts */
+	__u32 ack; /* highest acknowledgement, as the host counts */
+	__u32 window;  /* with it, in bytes */
+	__u32 fin;     /* one past the FIN, once SEAM_CLOSING_FIN */
+	__u32 dropped; /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
+	__u32 pad1[5];
+
+	/* user space, when the pair is made; ifindex and mark also later */
+	struct seam_tuple in;
+	__u32 ifindex; /* the way out to this side's host */
+	__u32 mark;    /* of packets that are sent there */
+
+	/* the take-over: what is added to numbers of this side's packets */
+	__u32 seq_add, ack_add, ts_add, ecr_add;
+};
+
+/* Value of seam_pairs, which user space maps. */
+struct seam_pair {
+	__u32 state;    /* SEAM_PACKET_STATE, above it a count of armings; atomic */
+	__u32 closing;  /* atomic */
+	__u64 seen;     /* packets while not taken; atomic */
+	__u64 snapshot; /* user space, before ARMED: `seen` when all was quiet */
+	__u32 balance
+		[2]; /* user space, before ARMED: bytes put into the other socket minus received, when
+			   * none is owed any more; what they are counted from is a constant of the pair */
+	__u32 why;   /* 1 << enum seam_packet_why, with MISSED */
+	__u32 from; /* 1 << side: packets were seen from it; atomic */
+	__u32 used; /* user space: the pair is somebody's */
+	__s8 shift
+		[2]; /* what the window field of a side's packets is shifted by, left if positive */
+	__u8 scale[2];  /* window scale of a side's packets */
+	__u64 taken_at; /* CLOCK_MONOTONIC, ns */
+	__u64 pad;
+	struct seam_side side[2];
+};
+
+/* Value of seam_labels, keyed as seam_pairs: for people, and for the next daemon. */
+struct seam_label {
+	__u64 id;         /* as in seamctl flows list */
+	__u64 started_ms; /* since the epoch */
+	__u64 bytes[2];   /* moved before the take-over */
+	__s32 rule;       /* index of the rule that decided, -1: none */
+	__u32 pad;
+	char outbound[40]; /* tag; NUL-terminated like the next */
+	char inbound[24];
+	char host[104]; /* domain, as sniffed; "" when unknown */
+};
+
 #ifndef __cplusplus
 _Static_assert(sizeof(struct seam_dir) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_flow) == 56, "no padding");
 _Static_assert(sizeof(struct seam_event) == 8, "no padding");
 _Static_assert(sizeof(struct seam_enrol) == 112, "no padding");
 _Static_assert(sizeof(struct seam_local) == 24, "no padding");
+_Static_assert(sizeof(struct seam_tuple) == 40, "no padding");
+_Static_assert(sizeof(struct seam_half) == 8, "no padding");
+_Static_assert(sizeof(struct seam_side) == 128, "two cache lines");
+_Static_assert(sizeof(struct seam_pair) == 320, "five cache lines");
+_Static_assert(sizeof(struct seam_label) == 208, "no padding");
 #endif

@@ -42,6 +42,7 @@ class Config:
     dns: typing.Any = None
     interfaces: typing.Any = None
     route: typing.Any = None  # members beside "final"
+    relay: typing.Any = None  # members to add
 
     def text(self, control):
         relay = ("method", "enter_after", "buffer_limit", "memory_limit", "half_close_timeout", "idle_timeout")
@@ -52,7 +53,7 @@ class Config:
             "log": {"level": "info"}, "workers": 2, "control": {"socket": control},
             "inbounds": [{"type": "tproxy", "tag": "in", "listen": "::", "listen_port": PROXY_PORT, "network": "tcp"}],
             "outbounds": self.outbounds or outbounds, "route": {"final": self.final} | (self.route or {}),
-            "relay": {key: getattr(self, key) for key in relay},
+            "relay": {key: getattr(self, key) for key in relay} | (self.relay or {}),
             "limits": {"max_flows": self.max_flows, "drain_timeout": self.drain_timeout}} | more, indent=1)
 
 

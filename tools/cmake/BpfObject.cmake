@@ -1,5 +1,5 @@
 # bpf_object(NAME): compiles NAME.bpf.c and makes the interface library bpf_NAME, whose include
-# folder holds NAME.skel.h with the object embedded.
+# folder holds NAME.skel.h with the object embedded. What follows NAME goes to the compiler.
 find_program(BPF_CLANG NAMES clang REQUIRED)
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 
@@ -22,7 +22,7 @@ function(bpf_object name)
 	file(GLOB shared CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/lib/*.h ${CMAKE_SOURCE_DIR}/include/seam/*.h)
 	# Debian keeps <asm/types.h> under the multiarch triplet, which clang -target bpf does not search.
 	add_custom_command(OUTPUT ${object}
-		COMMAND ${BPF_CLANG} -O2 -g -target bpf -D__TARGET_ARCH_${BPF_TARGET_ARCH} -Wall -Wextra -Werror
+		COMMAND ${BPF_CLANG} -O2 -g -target bpf -D__TARGET_ARCH_${BPF_TARGET_ARCH} ${ARGN} -Wall -Wextra -Werror
 			-I${CMAKE_CURRENT_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/include
 			-idirafter /usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE} -c ${source} -o ${object}
 		DEPENDS ${source} ${shared} VERBATIM)

@@ -18,15 +18,22 @@ static void put_number(struct table *table, uint64_t number)
 	table_put(table, text);
 }
 
-/* What is not as one would like it: why not by sockmap, or which direction is back in user space. */
+/* What is not as one would like it: why not by packet or sockmap, or which direction is back in user space. */
 static const char *note(const json_t *flow, char *buf, size_t size)
 {
 	const char *refused = show_string(flow, "refused");
 	const char *up = show_string(json_object_get(flow, "up"), "gate");
 	const char *down = show_string(json_object_get(flow, "down"), "gate");
+	const char *packet = show_string(flow, "packet");
 
-	if (*refused)
+	if (json_is_true(json_object_get(flow, "adopted")))
+		snprintf(buf, size, "adopted");
+	else if (*refused && *packet)
+		snprintf(buf, size, "no packet: %s, no sockmap: %s", packet, refused);
+	else if (*refused)
 		snprintf(buf, size, "no sockmap: %s", refused);
+	else if (*packet)
+		snprintf(buf, size, "no packet: %s", packet);
 	else if (*up && (strcmp(up, "open") != 0 || strcmp(down, "open") != 0))
 		snprintf(buf, size, "up %s, down %s", up, down);
 	else
@@ -97,7 +104,7 @@ static void show_side(const json_t *flow, const char *name)
 
 void show_flow(const json_t *flow)
 {
-	static const char *const words[] = { "inbound", "outbound", "method", "refused" };
+	static const char *const words[] = { "inbound", "outbound", "method", "packet", "refused" };
 	char age[SHOW_MAX];
 	const json_t *attempt;
 	size_t i;

@@ -20,6 +20,23 @@ static void show_refused(const json_t *refused)
 	puts(*separator ? "" : "0");
 }
 
+static void show_packet(const json_t *packet)
+{
+	printf("packet     ");
+	if (json_is_true(json_object_get(packet, "available"))) {
+		printf("available");
+	} else {
+		printf("not used: ");
+		show_text(show_string(packet, "reason"));
+	}
+	printf("\n  taken    %" PRIu64 "\n  missed   %" PRIu64 "\n  adopted  %" PRIu64
+	       "\n  pairs    %" PRIu64 " of at most %" PRIu64 "\n",
+	       show_number(packet, "taken"), show_number(packet, "missed"),
+	       show_number(packet, "adopted"), show_number(packet, "pairs"),
+	       show_number(packet, "pairs_max"));
+	show_refused(json_object_get(packet, "refused"));
+}
+
 static void show_relay(const json_t *relay)
 {
 	const json_t *sockmap = json_object_get(relay, "sockmap");
@@ -37,6 +54,7 @@ static void show_relay(const json_t *relay)
 	       show_number(relay, "entered"), show_number(relay, "spilled"),
 	       show_number(relay, "broken"));
 	show_refused(json_object_get(relay, "refused"));
+	show_packet(json_object_get(relay, "packet"));
 }
 
 void show_status(const json_t *data)

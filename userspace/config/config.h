@@ -11,8 +11,21 @@
 #include "config/rules.h"
 #include "net/addr.h"
 
-enum relay_method { RELAY_AUTO, RELAY_SOCKMAP, RELAY_SPLICE, RELAY_COPY, RELAY_METHOD_COUNT };
+enum relay_method {
+	RELAY_AUTO,
+	RELAY_SOCKMAP,
+	RELAY_SPLICE,
+	RELAY_COPY,
+	RELAY_PACKET,
+	RELAY_METHOD_COUNT
+};
 extern const char *const relay_method_names[RELAY_METHOD_COUNT]; /* as written in the file */
+
+/* Whether tc may take flows over; what becomes of those that it has when the daemon ends. */
+enum relay_packet { PACKET_AUTO, PACKET_OFF, PACKET_MODE_COUNT };
+enum relay_on_exit { EXIT_KEEP, EXIT_CLOSE, EXIT_COUNT };
+extern const char *const relay_packet_names[PACKET_MODE_COUNT];
+extern const char *const relay_on_exit_names[EXIT_COUNT];
 
 enum outbound_type {
 	OUTBOUND_DIRECT,
@@ -190,6 +203,9 @@ struct config_relay {
 	uint64_t memory_limit; /* bytes all flows together may hold */
 	uint32_t half_close_timeout_ms; /* 0: off */
 	uint32_t idle_timeout_ms;       /* 0: off */
+	enum relay_packet packet;
+	enum relay_on_exit on_exit;
+	uint64_t stall_after; /* bytes of a flow before it is stalled to be taken over; 0: never */
 };
 
 struct config_limits {

@@ -3,7 +3,9 @@
 
 #define NOT_SUPPORTED "not supported"
 
-NAME_TABLE(relay_method_names, RELAY_METHOD_COUNT, "auto", "sockmap", "splice", "copy");
+NAME_TABLE(relay_method_names, RELAY_METHOD_COUNT, "auto", "sockmap", "splice", "copy", "packet");
+NAME_TABLE(relay_packet_names, PACKET_MODE_COUNT, "auto", "off");
+NAME_TABLE(relay_on_exit_names, EXIT_COUNT, "keep", "close");
 NAME_TABLE(outbound_type_names, OUTBOUND_TYPE_COUNT, "direct", "block", "wireguard", "socks",
 	   "http", "vless", "selector", "urltest");
 NAME_TABLE(domain_strategy_names, STRATEGY_COUNT, "prefer_ipv4", "prefer_ipv6", "ipv4_only",

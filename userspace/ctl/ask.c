@@ -150,6 +150,11 @@ void ask_sum(const struct ask *ask, struct worker_stats *ret)
 		ret->broken += s->broken;
 		for (int why = 0; why < REFUSED_COUNT; why++)
 			ret->refused[why] += s->refused[why];
+		ret->taken += s->taken;
+		ret->missed += s->missed;
+		ret->adopted += s->adopted;
+		for (int why = 0; why < UNTAKEN_COUNT; why++)
+			ret->untaken[why] += s->untaken[why];
 		ret->memory_used += s->memory_used;
 		ret->memory_limit += s->memory_limit;
 		add_udp(&ret->udp, &s->udp);

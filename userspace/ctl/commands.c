@@ -31,24 +31,40 @@ static json_t *whole(json_t *value, int failed)
 	return NULL;
 }
 
-static json_t *refused_counts(const struct worker_stats *sum)
+/* But the first, which is no reason. */
+static json_t *refused_counts(const char *const *names, const uint64_t *values, int count)
 {
 	json_t *counts = json_object();
 	int r = 0;
 
-	for (int why = REFUSED_NOT + 1; why < REFUSED_COUNT; why++)
-		r |= json_object_set_new(counts, relay_refusal_names[why],
-					 json_integer((json_int_t)sum->refused[why]));
+	for (int why = 1; why < count; why++)
+		r |= json_object_set_new(counts, names[why], json_integer((json_int_t)values[why]));
 	return whole(counts, r);
+}
+
+static json_t *describe_packet(const struct ctl_context *context, const struct worker_stats *sum)
+{
+	struct packet *packet = context->packet;
+
+	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "available",
+			 (int)context->packet_takes, "reason",
+			 context->packet_reason ? context->packet_reason : "", "taken",
+			 (json_int_t)sum->taken, "missed", (json_int_t)sum->missed, "adopted",
+			 (json_int_t)sum->adopted, "pairs",
+			 (json_int_t)(packet ? packet_pairs_used(packet) : 0), "pairs_max",
+			 (json_int_t)(packet ? packet_pairs_max(packet) : 0), "refused",
+			 refused_counts(relay_untaken_names, sum->untaken, UNTAKEN_COUNT));
 }
 
 static json_t *describe_relay(const struct ctl_context *context, const struct worker_stats *sum)
 {
-	return json_pack("{s:s, s:{s:b, s:s}, s:I, s:I, s:I, s:o}", "method",
+	return json_pack("{s:s, s:{s:b, s:s}, s:I, s:I, s:I, s:o, s:o}", "method",
 			 relay_method_names[context->config->relay.method], "sockmap", "available",
 			 (int)context->sockmap, "reason", context->sockmap_reason, "entered",
 			 (json_int_t)sum->entered, "spilled", (json_int_t)sum->spilled, "broken",
-			 (json_int_t)sum->broken, "refused", refused_counts(sum));
+			 (json_int_t)sum->broken, "refused",
+			 refused_counts(relay_refusal_names, sum->refused, REFUSED_COUNT), "packet",
+			 describe_packet(context, sum));
 }
 
 static int run_status(struct call *call, struct out *out)
@@ -150,7 +166,7 @@ const struct command commands[] = {
 	  .run = run_status },
 	{ .name = "flows list",
 	  .help = "the flows that live, those of a worker by age",
-	  .arguments = { { "method", "only those carried by copy, splice or sockmap",
+	  .arguments = { { "method", "only those carried by copy, splice, sockmap or packet",
 			   ARGUMENT_STRING, false },
 			 { "source", "only those of this client address", ARGUMENT_STRING, false },
 			 { "destination", "only those to this server address", ARGUMENT_STRING,

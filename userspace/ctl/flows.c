@@ -11,7 +11,7 @@ struct wanted {
 
 static int take_method(struct call *call, struct wanted *wanted)
 {
-	static const char *const methods[] = { "copy", "splice", "sockmap" };
+	static const char *const methods[] = { "copy", "splice", "sockmap", "packet" };
 
 	wanted->method = call_string(call, "method");
 	if (wanted->method && names_find(methods, ARRAY_SIZE(methods), wanted->method) < 0)

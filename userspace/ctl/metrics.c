@@ -120,6 +120,25 @@ static void put_sockmap(const struct ctl_context *context, const struct worker_s
 			   REFUSED_NOT + 1, REFUSED_COUNT);
 }
 
+static void put_packet(const struct ctl_context *context, const struct worker_stats *sum,
+		       struct out *out)
+{
+	struct packet *packet = context->packet;
+
+	gauge(out, "seam_packet_available", "1 if flows are taken over by tc.",
+	      context->packet_takes);
+	gauge(out, "seam_packet_pairs", "Pairs of connections known to the translation.",
+	      packet ? packet_pairs_used(packet) : 0);
+	gauge(out, "seam_packet_adopted", "Flows that an earlier daemon began.", sum->adopted);
+	counter(out, "seam_packet_taken_total", "Flows whose packets are translated since.",
+		sum->taken);
+	counter(out, "seam_packet_missed_total", "Attempts that changed nothing.", sum->missed);
+	family(out, "seam_packet_refused_total", "counter",
+	       "Flows that are not taken, by the reason.");
+	counters_by_reason(out, "seam_packet_refused_total", relay_untaken_names, sum->untaken,
+			   UNTAKEN_NOT + 1, UNTAKEN_COUNT);
+}
+
 static uint64_t open_files(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -153,6 +172,7 @@ void metrics_put(const struct ctl_context *context, const struct worker_stats *s
 	put_bytes(sum, out);
 	put_sockmap(context, sum, out);
 	put_udp(&sum->udp, out);
+	put_packet(context, sum, out);
 	gauge(out, "seam_relay_memory_bytes", "What relays hold.", sum->memory_used);
 	gauge(out, "seam_relay_memory_limit_bytes", "What they may hold.", sum->memory_limit);
 	gauge(out, "seam_open_files", "Open file descriptors.", open_files());

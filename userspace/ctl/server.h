@@ -20,6 +20,9 @@ struct ctl_context {
 	uint64_t started_ms;        /* clock_ms() */
 	bool sockmap;               /* auto may use it */
 	const char *sockmap_reason; /* why not; "" if it may */
+	struct packet *packet;      /* NULL: not loaded */
+	bool packet_takes;          /* flows are taken over */
+	const char *packet_reason;  /* why not; "" if they are; NULL is as "" */
 	/* The network interfaces as of now, borrowed; NULL: nobody keeps them. */
 	struct netif_list *(*interfaces)(void *owner);
 	void *interfaces_owner;

@@ -10,6 +10,7 @@
 #include "ctl/server.h"
 #include "daemon/limits.h"
 #include "daemon/method.h"
+#include "daemon/packets.h"
 #include "daemon/tunnels.h"
 #include "daemon/urltest.h"
 #include "dns/resolver.h"
@@ -36,6 +37,7 @@ struct app {
 	struct urltest *urltest;
 	struct fastpath *fastpath;
 	char sockmap_reason[FASTPATH_REASON_MAX]; /* why it is not used; "": it is */
+	struct packets packets;
 	struct worker *workers;
 	unsigned workers_made, workers_left;
 	struct ctl_server *ctl;
@@ -78,6 +80,8 @@ static void on_interfaces(void *owner, struct netif_list *list)
 	struct app *app = owner;
 
 	app->dial_env.interfaces = list;
+	if (app->packets.packet)
+		packet_interfaces(app->packets.packet, list);
 	for (unsigned i = 0; i < app->workers_made; i++) {
 		struct note *note = malloc(sizeof(*note));
 
@@ -151,6 +155,7 @@ static void close_gates(struct post *post)
 
 	note->worker->relay_env.gates_open = false;
 	note->worker->relay_env.gates_why = REFUSED_TAINT;
+	note->worker->relay_env.packet.packet = NULL; /* what is taken goes on */
 	free(note);
 }
 
@@ -162,8 +167,7 @@ static void on_taint_timer(struct timer *timer)
 
 	if (taint & ~app->taint) {
 		log_error("daemon",
-			  "the kernel became tainted (%#lx): new flows stay out of the sockmap",
-			  taint);
+			  "the kernel became tainted (%#lx): new flows stay in user space", taint);
 		tell_workers(app, close_gates);
 		return;
 	}
@@ -177,7 +181,7 @@ static int open_fastpath(struct app *app)
 	char *reason = app->sockmap_reason, pins[FASTPATH_REASON_MAX];
 	int r;
 
-	if (relay->method == RELAY_SPLICE || relay->method == RELAY_COPY) {
+	if (relay->method != RELAY_AUTO && relay->method != RELAY_SOCKMAP) {
 		snprintf(reason, FASTPATH_REASON_MAX, "relay.method is %s",
 			 relay_method_names[relay->method]);
 		return 0;
@@ -189,6 +193,14 @@ static int open_fastpath(struct app *app)
 	if (fastpath_pin(app->fastpath, pins))
 		log_warn("daemon", "maps are not pinned for bpftool: %s", pins);
 	return 0;
+}
+
+/* What carries flows that nothing better does. */
+static const char *user_space_method(const struct app *app)
+{
+	enum relay_method method = app->config->relay.method;
+
+	return method == RELAY_COPY || method == RELAY_PACKET ? "copy" : "splice";
 }
 
 static int choose_method(struct app *app)
@@ -206,8 +218,7 @@ static int choose_method(struct app *app)
 		log_info("daemon", "relay: sockmap%s",
 			 app->fastpath->local ? ", local clients straight" : "");
 	else
-		log_info("daemon", "relay: %s; no sockmap: %s",
-			 app->config->relay.method == RELAY_COPY ? "copy" : "splice",
+		log_info("daemon", "relay: %s; no sockmap: %s", user_space_method(app),
 			 app->sockmap_reason);
 	return 0;
 }
@@ -255,6 +266,7 @@ static int start_workers(struct app *app)
 		}
 		worker_set_interfaces(&app->workers[i], netif_monitor_list(app->interfaces));
 	}
+	packets_give(&app->packets, app->workers, count);
 	for (unsigned i = 0; i < count; i++) {
 		r = worker_start(&app->workers[i]);
 		if (r) {
@@ -307,7 +319,10 @@ static int start_ctl(struct app *app)
 					     .delay_owner = app,
 					     .started_ms = clock_ms(),
 					     .sockmap = app->fastpath != NULL,
-					     .sockmap_reason = app->sockmap_reason };
+					     .sockmap_reason = app->sockmap_reason,
+					     .packet = app->packets.packet,
+					     .packet_takes = app->packets.takes,
+					     .packet_reason = app->packets.reason };
 	char reason[256];
 	int r = ctl_server_new(&app->ctl, app->config->control_socket, &context, reason);
 
@@ -355,6 +370,8 @@ static int start(struct app *app)
 	if (!r)
 		r = choose_method(app);
 	if (!r)
+		r = packets_open(&app->packets, config);
+	if (!r)
 		r = start_network(app);
 	if (!r)
 		r = start_workers(app);
@@ -364,7 +381,7 @@ static int start(struct app *app)
 		r = start_ctl(app);
 	if (r)
 		return r;
-	if (app->fastpath)
+	if (app->fastpath || app->packets.takes)
 		on_taint_timer(&app->taint_timer);
 	log_info("daemon", "seamd %s: %u workers, %u flows, %u UDP sessions", SEAM_VERSION,
 		 config->workers, config->limits.max_flows, config->limits.max_udp_sessions);
@@ -384,6 +401,7 @@ static void stop(struct app *app)
 	resolver_free(app->resolver);
 	flow_config_free(app->flow_config);
 	fastpath_free(app->fastpath);
+	packets_close(&app->packets, app->config);
 	timer_stop(&app->drain_timer, &app->loop.timers);
 	timer_stop(&app->taint_timer, &app->loop.timers);
 	signals_deinit(&app->signals);
@@ -396,6 +414,7 @@ int app_run(struct config *config)
 	struct app app = { .config = config,
 			   .loop.epoll_fd = -1,
 			   .routes.fd = -1,
+			   .packets = PACKETS_NULL,
 			   .post.io = LOOP_IO_NULL,
 			   .signals.io = LOOP_IO_NULL };
 	int r;

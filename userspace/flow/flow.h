@@ -18,7 +18,8 @@ enum flow_state {
 	FLOW_DNS,   /* owns @dns: the questions are answered here */
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
-	FLOW_RELAY, /* owns both streams and @relay */
+	FLOW_RELAY,  /* owns both streams and @relay */
+	FLOW_PARKED, /* tc translates its packets; the streams are silent, and off the loop */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,
 };
@@ -48,6 +49,8 @@ enum flow_end {
 	END_HALF_CLOSED_IDLE,
 	END_KILLED,
 	END_SHUTDOWN,
+	END_RESET,    /* by either host, while it was parked */
+	END_DETACHED, /* its packets go on being translated without us */
 	END_COUNT,
 };
 extern const char *const flow_end_names[END_COUNT];
@@ -73,6 +76,12 @@ struct outbound {
 
 struct worker;
 
+/* A pair that tc has taken: when it moved bytes last. */
+struct park {
+	uint64_t bytes, since_ms;
+	uint64_t way_bytes, way_ms; /* the ways were asked for then */
+};
+
 struct tcp_flow {
 	struct list link; /* worker->flows */
 	struct worker *worker;
@@ -91,8 +100,9 @@ struct tcp_flow {
 	enum protocol protocol;    /* sniffed */
 	struct relay relay;        /* from FLOW_RELAY on */
 	struct timer
-		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed */
+		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed; ageing */
 	uint64_t idle_bytes, idle_since_ms;
+	struct park park; /* in FLOW_PARKED */
 	enum flow_state state;
 	enum flow_end end;
 	bool keep_alive_set;
@@ -109,7 +119,9 @@ struct flow_info {
 	enum protocol protocol;
 	size_t rule; /* index, CONFIG_NONE: none decided */
 	const char *method,
-		*refused; /* refused: why not the sockmap, "" if it is or was not tried */
+		*refused;   /* refused: why not the sockmap, "" if it is or was not tried */
+	const char *packet; /* why tc does not carry it, likewise */
+	bool adopted;       /* an earlier daemon began it */
 	struct {
 		uint64_t bytes, kernel_bytes;
 		const char *gate; /* "" outside the sockmap */
@@ -128,6 +140,9 @@ void tcp_flow_start(struct worker *worker, const struct inbound *inbound, int fd
 		    const struct addr *source, const struct addr *destination);
 /* Ends it now. */
 void tcp_flow_kill(struct tcp_flow *flow, enum flow_end why);
+/* A line that begins with what the flow is. */
+__attribute__((format(printf, 3, 4))) void flow_log(const struct tcp_flow *flow,
+						    enum log_level level, const char *format, ...);
 /* *@ret is to be given back by flow_info_deinit(). */
 void tcp_flow_describe(const struct tcp_flow *flow, struct flow_info *ret);
 /* Ends it if the upstream's address or interface is no longer in @interfaces. */

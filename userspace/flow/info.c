@@ -2,7 +2,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/log.h"
+#include "base/names.h"
 #include "flow/worker.h"
+
+NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "parked",
+	   "close");
+NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
+	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
+	   "interface-gone", "client-reset", "upstream-reset", "unreachable", "evicted", "backlog",
+	   "no-memory", "idle", "half-closed-idle", "killed", "shutdown", "reset", "detached");
 
 enum log_level flow_end_level(enum flow_end end)
 {
@@ -16,6 +25,21 @@ enum log_level flow_end_level(enum flow_end end)
 	default:
 		return LOG_DEBUG;
 	}
+}
+
+void flow_log(const struct tcp_flow *f, enum log_level level, const char *format, ...)
+{
+	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
+	va_list args;
+
+	if (!log_enabled(level))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_write(level, "flow", "#%llu %s -> %s %s: %s", (unsigned long long)f->id,
+		  addr_format(&f->source, source), addr_format(&f->destination, destination),
+		  f->outbound ? f->outbound->tag : "-", text);
 }
 
 static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };
@@ -54,7 +78,8 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 				   .protocol = f->protocol,
 				   .rule = f->rule,
 				   .method = relay_method_name(relay),
-				   .refused = relay_refusal_names[relay->refused] };
+				   .refused = relay_refusal_names[relay->refused],
+				   .packet = relay_untaken_names[relay->untaken] };
 	for (int side = 0; side < SIDES; side++) {
 		ret->side[side].gate = "";
 		if (!relay->env)

@@ -1,6 +1,7 @@
 /* tcp_flow - read this first: the way of a connection.
  *
- *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate) -> CLOSE
+ *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate)
+ *   -> PARKED (flow/park, kern/packet) -> CLOSE
  *
  * A flow is a state and one step function a state. Every wake-up, from a socket, a dial, a timer or ctl,
  * ends in flow_advance(), which runs steps until one has to wait. flow_end() is the only way to CLOSE, and
@@ -8,42 +9,19 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/names.h"
 #include "flow/hijack.h"
 #include "flow/idle.h"
+#include "flow/park.h"
 #include "flow/worker.h"
 #include "net/sock.h"
 #include "relay/opening.h"
 
-NAME_TABLE(flow_state_names, FLOW_STATE_COUNT, "route", "dns", "dial", "kick", "relay", "close");
-NAME_TABLE(flow_end_names, END_COUNT, "none", "done", "rejected", "dropped", "unresolved",
-	   "bad-address", "loop", "client-gone", "dial-failed", "dial-timeout", "address-gone",
-	   "interface-gone", "client-reset", "upstream-reset", "unreachable", "evicted", "backlog",
-	   "no-memory", "idle", "half-closed-idle", "killed", "shutdown");
-
 enum step { STEP_WAIT, STEP_NEXT };
-
-__attribute__((format(printf, 3, 4))) static void
-flow_log(const struct tcp_flow *f, enum log_level level, const char *format, ...)
-{
-	char source[ADDR_STRLEN], destination[ADDR_STRLEN], text[512];
-	va_list args;
-
-	if (!log_enabled(level))
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	log_write(level, "flow", "#%llu %s -> %s %s: %s", (unsigned long long)f->id,
-		  addr_format(&f->source, source), addr_format(&f->destination, destination),
-		  f->outbound ? f->outbound->tag : "-", text);
-}
 
 static enum step flow_goto(struct tcp_flow *f, enum flow_state next)
 {
@@ -410,8 +388,19 @@ static enum step flow_relay(struct tcp_flow *f)
 	}
 	if (r == RELAY_DONE)
 		return flow_end(f, END_DONE);
+	if (r == RELAY_TAKEN) {
+		flow_goto(f, FLOW_PARKED);
+		return park_begin(f) ? flow_end(f, END_DETACHED) : STEP_WAIT;
+	}
 	if (idle_half_closed(f) && !was_half_closed)
 		idle_restart(f); /* another limit holds from here */
+	return STEP_WAIT;
+}
+
+/* Nothing wakes it but its timer, ctl, and changes of the network: they end it, or it stays. */
+static enum step flow_parked(struct tcp_flow *f)
+{
+	(void)f;
 	return STEP_WAIT;
 }
 
@@ -431,6 +420,7 @@ static enum step flow_close(struct tcp_flow *f)
 	worker_flow_ended(w, f);
 	dial_cancel(f->dial, f->end != END_CLIENT_GONE);
 	timer_stop(&f->timer, &w->loop.timers);
+	park_end(f);
 	relay_stop(&f->relay);
 	if (f->end == END_DROPPED && !sock_set_silent_close(f->side[CLIENT].fd))
 		reset = false;
@@ -450,7 +440,8 @@ static enum step flow_close(struct tcp_flow *f)
 
 static enum step (*const steps[FLOW_STATE_COUNT])(struct tcp_flow *) = {
 	[FLOW_ROUTE] = flow_route, [FLOW_DNS] = flow_dns,     [FLOW_DIAL] = flow_dial,
-	[FLOW_KICK] = flow_kick,   [FLOW_RELAY] = flow_relay, [FLOW_CLOSE] = flow_close,
+	[FLOW_KICK] = flow_kick,   [FLOW_RELAY] = flow_relay, [FLOW_PARKED] = flow_parked,
+	[FLOW_CLOSE] = flow_close,
 };
 
 static void flow_advance(struct tcp_flow *f) /* @f may be gone on return */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "dns/resolver.h"
 #include "dns/reverse.h"
+#include "flow/adopted.h"
 
 static int listen_all(struct worker *w, char *reason)
 {
@@ -64,6 +65,7 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 			      .max_flows = (config->max_flows + config->workers - 1) /
 					   config->workers };
 	list_init(&w->flows);
+	list_init(&w->adopted);
 	mem_pool_init(&w->flow_pool, sizeof(struct tcp_flow));
 	r = loop_init(&w->loop);
 	if (!r)
@@ -98,6 +100,20 @@ static void *run(void *arg)
 	return NULL;
 }
 
+void worker_use_packet(struct worker *w, struct packet *packet)
+{
+	w->relay_env.packet.packet = packet;
+	w->relay_env.packet.routes = &w->routes;
+	w->relay_env.packet.describe = park_label;
+}
+
+void worker_skip_ids(struct worker *w, uint64_t id)
+{
+	while (w->next_id <= id)
+		w->next_id += (id - w->next_id) / w->config->workers * w->config->workers +
+			      w->config->workers;
+}
+
 int worker_start(struct worker *w)
 {
 	int r = pthread_create(&w->thread, NULL, run, w);
@@ -127,6 +143,7 @@ void worker_deinit(struct worker *w)
 		pthread_join(w->thread, NULL);
 		w->running = false;
 	}
+	adopted_end_all(w, END_SHUTDOWN); /* of a worker that never ran */
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	free(w->listeners);
@@ -145,10 +162,22 @@ static void check_drained(struct worker *w)
 {
 	void (*on_drained)(struct worker *) = w->on_drained;
 
-	if (!w->draining || !list_empty(&w->flows) || !on_drained)
+	if (!w->draining || !list_empty(&w->flows) || !list_empty(&w->adopted) || !on_drained)
 		return;
 	w->on_drained = NULL;
 	on_drained(w);
+}
+
+/* They do not hold up the end: they go on without us. */
+static void detach_parked(struct worker *w)
+{
+	list_for_each_safe (link, &w->flows) {
+		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
+
+		if (f->state == FLOW_PARKED)
+			tcp_flow_kill(f, END_DETACHED);
+	}
+	adopted_end_all(w, END_DETACHED);
 }
 
 void worker_drain(struct worker *w)
@@ -156,6 +185,8 @@ void worker_drain(struct worker *w)
 	w->draining = true;
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
+	if (w->config->relay.on_exit == EXIT_KEEP)
+		detach_parked(w);
 	check_drained(w);
 }
 
@@ -167,12 +198,14 @@ void worker_set_interfaces(struct worker *w, struct netif_list *interfaces)
 	list_for_each_safe (link, &w->flows)
 		tcp_flow_check_interfaces(container_of(link, struct tcp_flow, link), interfaces);
 	udp_check_interfaces(w, interfaces);
+	adopted_check_interfaces(w, interfaces);
 }
 
 void worker_kill_all(struct worker *w, enum flow_end why)
 {
 	while (!list_empty(&w->flows))
 		tcp_flow_kill(container_of(w->flows.next, struct tcp_flow, link), why);
+	adopted_end_all(w, why);
 }
 
 int worker_kill(struct worker *w, uint64_t id)
@@ -185,7 +218,23 @@ int worker_kill(struct worker *w, uint64_t id)
 		tcp_flow_kill(f, END_KILLED);
 		return 0;
 	}
-	return udp_kill(w, id);
+	return udp_kill(w, id) ? adopted_kill(w, id) : 0;
+}
+
+static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
+{
+	const struct packet_env *env = &w->relay_env.packet;
+	uint64_t bytes[SIDES];
+
+	ret->taken = env->taken;
+	ret->missed = env->missed;
+	memcpy(ret->untaken, env->untaken, sizeof(ret->untaken));
+	ret->adopted = w->adopted_count;
+	adopted_bytes(w, bytes);
+	for (int side = 0; side < SIDES; side++) {
+		ret->bytes[side] += bytes[side];
+		ret->kernel_bytes[side] += bytes[side];
+	}
 }
 
 void worker_stats(const struct worker *w, struct worker_stats *ret)
@@ -193,6 +242,7 @@ void worker_stats(const struct worker *w, struct worker_stats *ret)
 	const struct relay_env *env = &w->relay_env;
 
 	*ret = w->stats;
+	put_packet_stats(w, ret);
 	ret->active = worker_flow_count(w);
 	ret->entered = env->entered;
 	ret->spilled = env->spilled;
@@ -213,7 +263,7 @@ void worker_stats(const struct worker *w, struct worker_stats *ret)
 
 size_t worker_flow_count(const struct worker *w)
 {
-	return w->flow_pool.used;
+	return w->flow_pool.used + w->adopted_count;
 }
 
 size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t count)
@@ -225,7 +275,7 @@ size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t cou
 			break;
 		tcp_flow_describe(container_of(link, struct tcp_flow, link), &ret[n++]);
 	}
-	return n;
+	return n + adopted_describe(w, ret + n, count - n);
 }
 
 void worker_flow_ended(struct worker *w, const struct tcp_flow *f)

@@ -44,6 +44,7 @@ struct worker_stats {
 	uint64_t dial_failures;
 	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
+	uint64_t taken, missed, untaken[UNTAKEN_COUNT], adopted; /* by tc; adopted: live now */
 	uint64_t memory_used, memory_limit;
 	struct udp_stats udp;
 };
@@ -64,6 +65,8 @@ struct worker {
 	struct route_socket routes; /* of dial_env */
 	struct mem_pool flow_pool;
 	struct list flows;
+	struct list adopted; /* struct adopted, see flow/adopted.h */
+	size_t adopted_count;
 	uint64_t next_id;
 	uint32_t max_flows;
 	struct listener *listeners;
@@ -82,6 +85,10 @@ struct worker {
  * @fastpath NULL: without the sockmap, for @why_not. */
 int worker_init(struct worker *worker, unsigned index, const struct flow_config *config,
 		struct fastpath *fastpath, enum relay_refusal why_not, char *reason);
+/* tc may take over flows of this worker. Before worker_start(). */
+void worker_use_packet(struct worker *worker, struct packet *packet);
+/* Ids up to @id are somebody else's. Before worker_start(). */
+void worker_skip_ids(struct worker *worker, uint64_t id);
 int worker_start(struct worker *worker); /* the thread */
 /* Stops the thread, resets what still flows, frees. Half-initialised and zeroed are fine. */
 void worker_deinit(struct worker *worker);

@@ -2,17 +2,15 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/names.h"
+#include "kern/bpffs.h"
 #include "kern/local.h"
 #include "sockmap.skel.h"
 
@@ -175,19 +173,10 @@ static void unpin(const struct fastpath *f)
 	(void)rmdir(FASTPATH_PIN_DIR); /* stays while somebody else's pins are in it */
 }
 
-static int mount_bpffs(void)
-{
-	struct statfs fs;
-
-	if (!statfs("/sys/fs/bpf", &fs) && fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	return mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700") ? -errno : 0;
-}
-
 int fastpath_pin(struct fastpath *f, char *reason)
 {
-	char path[128], tmp[160];
-	int r = mount_bpffs();
+	char path[128];
+	int r = bpffs_mount();
 
 	if (r)
 		return failed(reason, "mounting bpffs on /sys/fs/bpf", r);
@@ -196,12 +185,9 @@ int fastpath_pin(struct fastpath *f, char *reason)
 	f->pinned = true;
 	for (size_t i = 0; i < ARRAY_SIZE(pins); i++) {
 		snprintf(path, sizeof(path), FASTPATH_PIN_DIR "/%s", pins[i].name);
-		snprintf(tmp, sizeof(tmp), "%s_%d", path, (int)getpid());
-		(void)unlink(tmp);
-		if (bpf_obj_pin(object_fd(f, &pins[i]), tmp))
-			return failed(reason, "BPF_OBJ_PIN under " FASTPATH_PIN_DIR, -errno);
-		if (rename(tmp, path)) /* bpffs replaces like any file system */
-			return failed(reason, "rename under " FASTPATH_PIN_DIR, -errno);
+		r = bpffs_pin(object_fd(f, &pins[i]), path);
+		if (r)
+			return failed(reason, "BPF_OBJ_PIN under " FASTPATH_PIN_DIR, r);
 	}
 	return 0;
 }

@@ -150,6 +150,6 @@ int datagram_set_gro(int fd)
 
 void datagram_set_queues(int fd)
 {
-	(void)sock_set_receive_buffer(fd, BURST);
+	(void)sock_set_receive_buffer(fd, BURST, true);
 	(void)sock_set_send_buffer(fd, BURST);
 }

@@ -1,6 +1,7 @@
 #include "net/sock.h"
 #include <errno.h>
 #include <net/if.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -134,14 +135,6 @@ int sock_set_send_buffer(int fd, uint32_t bytes)
 	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_SNDBUF, half) : r;
 }
 
-int sock_set_receive_buffer(int fd, uint32_t bytes)
-{
-	int half = (int)(bytes / 2);
-	int r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, half);
-
-	return r == -EPERM ? set_int(fd, SOL_SOCKET, SO_RCVBUF, half) : r;
-}
-
 static uint32_t get_int(int fd, int level, int name)
 {
 	int value = 0;
@@ -158,6 +151,38 @@ int sock_set_window_clamp(int fd, uint32_t bytes)
 uint32_t sock_window_clamp(int fd)
 {
 	return get_int(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP);
+}
+
+uint32_t sock_receive_buffer(int fd)
+{
+	return get_int(fd, SOL_SOCKET, SO_RCVBUF);
+}
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+#define RECEIVE_LOCK 2 /* SOCK_RCVBUF_LOCK */
+
+int sock_set_receive_buffer(int fd, uint32_t bytes, bool fixed)
+{
+	int half = (int)(bytes / 2); /* see sock_set_send_buffer() */
+	int r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, half);
+
+	if (r == -EPERM)
+		r = set_int(fd, SOL_SOCKET, SO_RCVBUF, half);
+	if (r || fixed)
+		return r;
+	return set_int(fd, SOL_SOCKET, SO_BUF_LOCK,
+		       (int)get_int(fd, SOL_SOCKET, SO_BUF_LOCK) & ~RECEIVE_LOCK);
+}
+
+uint32_t sock_receive_memory(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ? 0
+								      : info[SK_MEMINFO_RMEM_ALLOC];
 }
 
 uint32_t sock_send_buffer(int fd)
@@ -194,6 +219,30 @@ bool sock_unacknowledged(int fd)
 	int bytes = 0;
 
 	return !ioctl(fd, SIOCOUTQ, &bytes) && bytes > 0;
+}
+
+uint32_t sock_unread(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCINQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
+}
+
+#define RCV_WND_AT 232 /* tcpi_rcv_wnd, which older headers lack */
+
+uint32_t sock_receive_window(int fd)
+{
+	uint32_t info[RCV_WND_AT / sizeof(uint32_t) + 1] = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) < 0 || len < sizeof(info))
+		return UINT32_MAX;
+	return info[RCV_WND_AT / sizeof(uint32_t)];
+}
+
+uint32_t sock_send_mss(int fd)
+{
+	return get_int(fd, IPPROTO_TCP, TCP_MAXSEG);
 }
 
 uint32_t sock_rtt_us(int fd)

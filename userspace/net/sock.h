@@ -44,20 +44,32 @@ int sock_set_reset_on_close(int fd);
 /* close() says nothing at all: TCP_REPAIR (3.5), as if the host were gone. What the peer sends after it is
  * answered by RST. CAP_NET_ADMIN. */
 int sock_set_silent_close(int fd);
+/* A TCP socket that is connected as far as this host knows, and says nothing, ever (TCP_REPAIR): nobody else
+ * gets its addresses. It takes the place of @old, a socket with the same ones in TCP_REPAIR, whose
+ * mark and interface it takes over and which it closes; -1: there is none. The descriptor; -errno, and @old is closed only if its place was taken. CAP_NET_ADMIN. */
+int sock_stand_in(const struct addr *local, const struct addr *remote, int old);
 /* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
  * net.core.wmem_max. */
 int sock_set_send_buffer(int fd, uint32_t bytes);
-/* The same for what waits to be received. Without CAP_NET_ADMIN net.core.rmem_max is all it gets. */
-int sock_set_receive_buffer(int fd, uint32_t bytes);
 
 /* TCP_WINDOW_CLAMP: the peer may send no more than @bytes ahead, once it has used what it was offered. */
 int sock_set_window_clamp(int fd, uint32_t bytes);
-uint32_t sock_window_clamp(int fd); /* 0 if unknown */
-uint32_t sock_receive_mss(int fd);  /* TCP_INFO; 0 if unknown */
-uint32_t sock_send_buffer(int fd);  /* the present limit, 0 if unknown */
+uint32_t sock_window_clamp(int fd);   /* 0 if unknown */
+uint32_t sock_receive_mss(int fd);    /* TCP_INFO; 0 if unknown */
+uint32_t sock_receive_buffer(int fd); /* the present limit, 0 if unknown */
+/* The most that may wait to be received; without CAP_NET_ADMIN net.core.rmem_max is all it gets. @fixed: until
+ * it is told otherwise (SO_BUF_LOCK, 5.17) the kernel does not tune it. A limit below what is used makes what
+ * comes then be dropped. */
+int sock_set_receive_buffer(int fd, uint32_t bytes, bool fixed);
+uint32_t sock_receive_memory(int fd); /* what is used of it (SO_MEMINFO), 0 if unknown */
+uint32_t sock_send_buffer(int fd);    /* the present limit, 0 if unknown */
 /* Whether something that was sent is not acknowledged, or not even sent; SIOCOUTQ. */
 bool sock_unacknowledged(int fd);
-uint32_t sock_rtt_us(int fd); /* smoothed round trip time, TCP_INFO; 0 if unknown */
+uint32_t sock_unread(int fd); /* bytes that wait to be read, SIOCINQ */
+/* What the peer may still send before it is told more, TCP_INFO (6.2); UINT32_MAX: unknown. */
+uint32_t sock_receive_window(int fd);
+uint32_t sock_send_mss(int fd); /* TCP_MAXSEG: payload of a full segment; 0 if unknown */
+uint32_t sock_rtt_us(int fd);   /* smoothed round trip time, TCP_INFO; 0 if unknown */
 
 /* The interface that the SYN of an accepted socket came in by, and its DSCP; 0 if unknown (IP_PKTOPTIONS,
  * IPV6_2292PKTOPTIONS). @family: of its peer. */

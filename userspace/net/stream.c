@@ -1,4 +1,5 @@
 #include "net/stream.h"
+#include <unistd.h>
 #include "net/sock.h"
 
 int stream_init(struct stream *stream, struct loop *loop, int fd, loop_io_fn *fn)
@@ -19,12 +20,20 @@ int stream_init_moved(struct stream *stream, struct loop_io *io, loop_io_fn *fn)
 	return r;
 }
 
+void stream_detach(struct stream *stream)
+{
+	loop_io_deinit(&stream->io);
+}
+
 void stream_close(struct stream *stream, bool reset)
 {
 	if (stream->fd < 0)
 		return;
 	if (reset)
 		(void)sock_set_reset_on_close(stream->fd);
-	loop_io_close(&stream->io);
+	if (stream->io.loop)
+		loop_io_close(&stream->io);
+	else
+		close(stream->fd);
 	stream->fd = -1;
 }

@@ -174,7 +174,7 @@ int tproxy_reply_socket(sa_family_t family, uint16_t port, uint32_t mark, int *r
 	if (r)
 		return r;
 	(void)sock_set_send_buffer(fd, REPLY_QUEUE);
-	(void)sock_set_receive_buffer(fd, 0); /* the least: nobody reads */
+	(void)sock_set_receive_buffer(fd, 0, true); /* the least: nobody reads */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -37,6 +37,7 @@ int relay_env_init(struct relay_env *env, const struct config_relay *config, uin
 				   .memory.limit = config->memory_limit / workers,
 				   .first_buffer = first_buffer(config->memory_limit, flows),
 				   .gates_why = REFUSED_UNFIT,
+				   .packet.stall_after = config->stall_after,
 				   .wake = wake };
 	pipe_pool_init(&env->pipes);
 	env->scratch = malloc(RELAY_SCRATCH);
@@ -217,8 +218,7 @@ static void listen_again(struct relay *relay)
 	}
 }
 
-/* User space holds nothing, so what comes next can go through the kernel. */
-static bool is_empty_handed(const struct relay *relay)
+bool relay_is_empty_handed(const struct relay *relay)
 {
 	for (int side = 0; side < SIDES; side++) {
 		const struct pump *p = &relay->pump[side];
@@ -266,12 +266,16 @@ static int choose(struct relay *relay, const struct gate_label *label)
 
 	if (!relay_opening_is_over(relay))
 		return 0;
+	if (relay_packet_wants(relay))
+		relay_packet_enter(relay);
+	if (relay->taker) /* copy carries it meanwhile */
+		return 0;
 	if (relay->gate || (env->method != RELAY_AUTO && env->method != RELAY_SOCKMAP))
 		return 0;
 	if (!relay->refused && relay->reads >= env->enter_after) {
 		if (!env->gates_open)
 			relay_refuse(relay, env->gates_why);
-		else if (is_empty_handed(relay))
+		else if (relay_is_empty_handed(relay))
 			return enter(relay, label) == 0;
 	}
 	if (relay->refused && relay->pump[CLIENT].ops == &relay_copy_ops &&
@@ -300,8 +304,11 @@ static int run_pumps(struct relay *relay)
 
 int relay_run(struct relay *relay, const struct gate_label *label)
 {
-	int r = check_sockets(relay);
+	int r = relay->taker ? relay_packet_turn(relay) : TAKER_GO;
 
+	if (r != TAKER_GO)
+		return r < 0 ? r : r == TAKER_TOOK ? RELAY_TAKEN : RELAY_MORE;
+	r = check_sockets(relay);
 	if (r)
 		return r;
 	choose(relay, label); /* with enter_after 0, before the first byte */
@@ -312,6 +319,7 @@ int relay_run(struct relay *relay, const struct gate_label *label)
 		return r;
 	if (relay->pump[CLIENT].done && relay->pump[UPSTREAM].done)
 		return RELAY_DONE;
+	relay_packet_after(relay);
 	listen_again(relay);
 	r = relay->gate ? relay_sockmap_listen(relay) : 0;
 	return r < 0 ? r : RELAY_MORE;
@@ -322,6 +330,7 @@ void relay_stop(struct relay *relay)
 	if (!relay->env)
 		return;
 	timer_stop(&relay->poll, &relay->env->loop->timers);
+	relay_packet_stop(relay);
 	for (int side = 0; side < SIDES; side++) {
 		struct pump *p = &relay->pump[side];
 
@@ -340,18 +349,26 @@ void relay_release(struct relay *relay)
 	if (relay->env && relay->gate)
 		gate_remove(relay->gate);
 	relay->gate = NULL;
+	packet_remove(&relay->pair);
 }
 
 const char *relay_method_name(const struct relay *relay)
 {
-	return relay->env ? relay->pump[CLIENT].ops->name : "";
+	if (!relay->env)
+		return "";
+	return relay_is_taken(relay) ? relay_method_names[RELAY_PACKET]
+				     : relay->pump[CLIENT].ops->name;
 }
 
 uint64_t relay_kernel_bytes(const struct relay *relay, int side)
 {
-	if (!relay->gate)
-		return 0;
-	return gate_kernel_bytes(relay->gate, side);
+	struct packet_stats stats;
+
+	if (relay_is_taken(relay)) {
+		packet_stats(&relay->pair, &stats);
+		return stats.bytes[side];
+	}
+	return relay->gate ? gate_kernel_bytes(relay->gate, side) : 0;
 }
 
 uint64_t relay_bytes(const struct relay *relay, int side)

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "kern/gate.h"
 #include "net/stream.h"
+#include "relay/packet.h"
 #include "relay/pipes.h"
 
 #define RELAY_TURN_BYTES (1U << 20) /* a pump moves no more in one turn */
@@ -44,8 +45,9 @@ struct relay_env {
 	uint8_t *scratch;         /* RELAY_SCRATCH bytes: what is read is written at once or held */
 	struct pipe_pool pipes;
 	struct gate_set gates;
-	bool gates_open;                   /* new relays may enter the sockmap */
-	enum relay_refusal gates_why;      /* if not */
+	bool gates_open;              /* new relays may enter the sockmap */
+	enum relay_refusal gates_why; /* if not */
+	struct packet_env packet;
 	void (*wake)(struct relay *relay); /* relay_run() is due; set by the owner of the relays */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 };
@@ -96,10 +98,17 @@ struct relay {
 	uint32_t poll_ms;
 	uint32_t reads;
 	enum relay_refusal refused;
-	int8_t failed; /* side whose socket broke, -1: none */
+	enum relay_untaken untaken;
+	struct packet_pair pair; /* its packets are counted, or taken already */
+	struct taker *taker;     /* owned; NULL: nobody tries to have it taken */
+	int8_t failed;           /* side whose socket broke, -1: none */
 };
 
-enum relay_status { RELAY_MORE, RELAY_DONE };
+enum relay_status {
+	RELAY_MORE,
+	RELAY_DONE,
+	RELAY_TAKEN, /* by tc: the sockets are silent, and not to be used any more; relay->pair is the owner's */
+};
 
 /* The part of one of @workers, who carry @flows at most between them. */
 int relay_env_init(struct relay_env *env, const struct config_relay *config, uint32_t workers,
@@ -119,7 +128,7 @@ void relay_refuse(struct relay *relay, enum relay_refusal why);
 int relay_run(struct relay *relay, const struct gate_label *label);
 /* Drops what it holds; the streams are the caller's to close. Not started is fine. */
 void relay_stop(struct relay *relay);
-/* After the streams are closed. */
+/* After the streams are closed. A pair of packets that is still there is removed. */
 void relay_release(struct relay *relay);
 
 const char *relay_method_name(const struct relay *relay);
@@ -132,6 +141,8 @@ int relay_hold(struct pump *pump, const uint8_t *data, uint32_t bytes);
 int relay_flush_held(struct pump *pump, uint32_t *ret_sent);
 /* It holds bytes that only its peer's socket keeps from going: full, or its turn was over. */
 bool relay_wants_out(const struct pump *pump);
+/* User space holds nothing, and nothing has ended: what comes next can go another way. */
+bool relay_is_empty_handed(const struct relay *relay);
 /* This pump waits for the timer: nothing else tells. */
 void relay_poll_later(struct pump *pump);
 /* A turn at some later time, besides those for events. */

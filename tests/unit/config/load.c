@@ -57,6 +57,9 @@ static void assert_relay_defaults(const struct config_relay *relay)
 	assert_int_equal(relay->memory_limit, ram / 4);
 	assert_int_equal(relay->half_close_timeout_ms, 60000);
 	assert_int_equal(relay->idle_timeout_ms, 0);
+	assert_int_equal(relay->packet, PACKET_OFF);
+	assert_int_equal(relay->stall_after, 16 << 20);
+	assert_int_equal(relay->on_exit, EXIT_KEEP);
 }
 
 static void assert_dns_defaults(const struct config_dns *dns)
@@ -294,7 +297,7 @@ static void test_schema_print(void **state)
 			leaves += key->section == section && key->help != NULL;
 	assert_int_equal(lines, leaves);
 	assert_non_null(strstr(text, "relay.method "));
-	assert_non_null(strstr(text, " auto|sockmap|splice|copy "));
+	assert_non_null(strstr(text, " auto|sockmap|splice|copy|packet "));
 	assert_non_null(strstr(text, "inbounds[].listen_port "));
 	assert_non_null(strstr(text, " integer 1..65535 "));
 	assert_non_null(strstr(text, "outbounds[].peers[].allowed_ips "));

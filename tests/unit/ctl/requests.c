@@ -40,7 +40,13 @@ static void test_status(void **state)
 		"\"relay\":{\"method\":\"copy\",\"sockmap\":{\"available\":false,"
 		"\"reason\":\"relay.method is copy\"},\"entered\":0,\"spilled\":0,\"broken\":0,"
 		"\"refused\":{\"unfit\":0,\"no-slot\":0,\"memory-limit\":0,\"sockets-refused\":0,"
-		"\"kernel-tainted\":0,\"too-many-spills\":0,\"mptcp\":0}},\"memory\":{\"used\":0,"
+		"\"kernel-tainted\":0,\"too-many-spills\":0,\"mptcp\":0},"
+		"\"packet\":{\"available\":false,\"reason\":\"\",\"taken\":0,\"missed\":0,"
+		"\"adopted\":0,\"pairs\":0,\"pairs_max\":0,\"refused\":{\"family\":0,"
+		"\"netns\":0,\"mptcp\":0,\"no-route\":0,\"interface\":0,\"no-pair\":0,"
+		"\"tuple\":0,\"unseen\":0,\"busy\":0,\"sockets-refused\":0,"
+		"\"no-memory\":0,\"mss\":0,\"timestamps\":0,\"sack\":0,\"ecn\":0,"
+		"\"option\":0,\"layer\":0}}},\"memory\":{\"used\":0,"
 		"\"limit\":0}}";
 	int fd = kit_connect(*state);
 	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"status\"}");

@@ -20,7 +20,7 @@ static inline int udp_socket(const struct addr *bound)
 
 	assert_true(fd >= 0);
 	assert_int_equal(sock_bind_address(fd, bound, false), 0);
-	(void)sock_set_receive_buffer(fd, RECEIVE_BUFFER);
+	(void)sock_set_receive_buffer(fd, RECEIVE_BUFFER, true);
 	return fd;
 }
 

@@ -1,0 +1,368 @@
+/* Relays that are handed to tc, over loopback: when they are armed, what was written by then, what happens when
+ * it comes to nothing. The kernel's side is played here. */
+#include "common.h"
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include "base/clock.h"
+#include "net/sock.h"
+#include "relay/taker.h"
+
+#define WHY(name) (1U << SEAM_WHY_##name)
+
+static struct kernel {
+	struct seam_pair shared;
+	int add_result;
+	unsigned added, removed, armed, disarmed;
+	uint32_t owed[SIDES];
+	uint32_t miss; /* why each arming is missed at once; 0: it stays armed */
+	bool takes;    /* or it is taken at once */
+	uint64_t armed_ms[32];
+	uint32_t unread[SIDES]; /* when it was armed */
+} kernel;
+
+static struct packet *const a_packet = (struct packet *)&kernel;
+
+int packet_add(struct packet *packet, const struct packet_spec *spec, struct packet_pair *ret)
+{
+	assert_ptr_equal(packet, a_packet);
+	assert_int_equal(spec->label.id, 4711);
+	assert_int_equal(spec->protocol, IPPROTO_TCP);
+	if (kernel.add_result)
+		return kernel.add_result;
+	kernel.added++;
+	memset(&kernel.shared, 0, sizeof(kernel.shared));
+	kernel.shared.from = 3;
+	*ret = (struct packet_pair){ .packet = packet, .shared = &kernel.shared };
+	return 0;
+}
+
+void packet_remove(struct packet_pair *pair)
+{
+	kernel.removed += pair->packet != NULL;
+	*pair = (struct packet_pair){ .packet = NULL };
+}
+
+int packet_set_label(const struct packet_pair *pair, const struct seam_label *label)
+{
+	assert_int_equal(label->id, 4711);
+	return 0;
+}
+
+static uint32_t unacked(int fd)
+{
+	int bytes = 0;
+
+	assert_int_equal(ioctl(fd, SIOCOUTQ, &bytes), 0);
+	return (uint32_t)bytes;
+}
+
+int packet_arm(const struct packet_pair *pair, const int fd[2], uint64_t snapshot,
+	       const uint32_t owed[2])
+{
+	assert_int_not_equal(kernel.shared.state, SEAM_PACKET_ARMED);
+	if (!packet_seen_both(pair))
+		return -EAGAIN;
+	assert_int_equal(snapshot, kernel.shared.seen);
+	if (kernel.armed < 32)
+		kernel.armed_ms[kernel.armed] = clock_ms();
+	kernel.armed++;
+	for (int side = 0; side < SIDES; side++) {
+		assert_int_equal(unacked(fd[side]), 0);
+		kernel.unread[side] = sock_unread(fd[side]);
+		kernel.owed[side] = owed[side];
+	}
+	kernel.shared.state = kernel.takes  ? SEAM_PACKET_TAKEN
+			      : kernel.miss ? SEAM_PACKET_MISSED
+					    : SEAM_PACKET_ARMED;
+	kernel.shared.why = kernel.miss;
+	return 0;
+}
+
+enum seam_packet_state packet_disarm(const struct packet_pair *pair)
+{
+	kernel.disarmed++;
+	if (kernel.shared.state != SEAM_PACKET_TAKEN)
+		kernel.shared.state = SEAM_PACKET_OFF;
+	return (enum seam_packet_state)kernel.shared.state;
+}
+
+void packet_stats(const struct packet_pair *pair, struct packet_stats *ret)
+{
+	*ret = (struct packet_stats){ .bytes = { 0, 0 } };
+}
+
+static void describe(const struct relay *relay, struct seam_label *ret)
+{
+	*ret = (struct seam_label){ .id = 4711 };
+}
+
+struct fixture {
+	struct pair_rig rig;
+	struct pair pair;
+	struct route_socket routes;
+};
+
+static void setup(struct fixture *f, uint64_t stall_after)
+{
+	const char *step = "";
+
+	kernel = (struct kernel){ .added = 0 };
+	assert_int_equal(pair_rig_init(&f->rig, RELAY_PACKET, NULL, LIMIT_MS, &step), 0);
+	assert_int_equal(route_socket_init(&f->routes), 0);
+	f->rig.env.enter_after = 1;
+	f->rig.env.packet = (struct packet_env){ .packet = a_packet,
+						 .routes = &f->routes,
+						 .stall_after = stall_after,
+						 .describe = describe };
+	pair_init(&f->pair, &f->rig);
+	assert_good(&f->rig, pair_open(&f->pair, 0));
+	pair_start(&f->pair);
+}
+
+static void teardown(struct fixture *f)
+{
+	pair_close(&f->pair);
+	assert_int_equal(kernel.removed, kernel.added);
+	assert_good(&f->rig, pair_rig_check(&f->rig));
+	route_socket_deinit(&f->routes);
+	pair_rig_deinit(&f->rig);
+}
+
+static void turns_for(struct fixture *f, uint64_t ms)
+{
+	uint64_t until = clock_ms() + ms;
+
+	while (clock_ms() < until && f->pair.started)
+		assert_good(&f->rig, pair_turn(&f->pair));
+}
+
+/* Until it is armed for the @count-th time. */
+static void turns_until_armed(struct fixture *f, unsigned count)
+{
+	while (kernel.armed < count)
+		assert_good(&f->rig, pair_turn(&f->pair));
+}
+
+static void taken_when_quiet(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	assert_int_equal(kernel.added, 0); /* no read yet */
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	turns_until_armed(&f, 1);
+	assert_int_equal(kernel.owed[CLIENT] + kernel.owed[UPSTREAM], 0);
+	assert_int_equal(kernel.unread[CLIENT] + kernel.unread[UPSTREAM], 0);
+	turns_for(&f, 30);
+	assert_true(f.pair.started); /* armed, and nothing comes */
+	assert_string_equal(relay_method_name(&f.pair.relay), "copy");
+	kernel.shared.state = SEAM_PACKET_TAKEN;
+	turns_for(&f, 1500);
+	assert_false(f.pair.started);
+	assert_int_equal(f.pair.result, RELAY_TAKEN);
+	assert_int_equal(f.rig.env.packet.taken, 1);
+	teardown(&f);
+}
+
+/* Packets come by though no byte moves: acknowledgements, keep-alive. */
+static void not_while_packets_come(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	for (uint64_t until = clock_ms() + 300; clock_ms() < until;) {
+		kernel.shared.seen++;
+		assert_good(&f.rig, pair_turn(&f.pair));
+	}
+	assert_int_equal(kernel.armed, 0);
+	teardown(&f);
+}
+
+/* What the sockets bring while it is armed disarms it before a byte is written. */
+static void bytes_disarm(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	turns_until_armed(&f, 1);
+	assert_int_equal(kernel.disarmed, 0);
+	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 5000));
+	assert_int_not_equal(kernel.disarmed, 0);
+	turns_until_armed(&f, 2);
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+/* A flow that is silent since it was added is waited for; one that talks unseen is not. */
+static void unseen(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 1000));
+	kernel.shared.from = 1;
+	turns_for(&f, 300);
+	assert_int_equal(f.pair.relay.untaken, UNTAKEN_NOT);
+	assert_false(timer_running(&f.pair.relay.taker->timer));
+	assert_good(&f.rig, pair_send(&f.pair, CLIENT, 1000));
+	turns_for(&f, 300);
+	assert_int_equal(f.pair.relay.untaken, UNTAKEN_UNSEEN);
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+static void missed_again_and_again(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	kernel.miss = WHY(MOVED) | WHY(UNACKED);
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	turns_until_armed(&f, 6);
+	for (int i = 2; i < 5; i++) /* 20, 40, 80 ms, and what the looks take */
+		assert_true(kernel.armed_ms[i] - kernel.armed_ms[i - 1] >= 5U << i);
+	assert_int_equal(f.pair.relay.untaken, UNTAKEN_NOT);
+	assert_good(&f.rig, pair_send_both(&f.pair, 100000));
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+static void refused_for_good(void **state)
+{
+	static const struct {
+		uint32_t why;
+		enum relay_untaken untaken;
+	} cases[] = {
+		{ WHY(MSS) | WHY(UNACKED), UNTAKEN_MSS },
+		{ WHY(TIMESTAMP), UNTAKEN_TIMESTAMP },
+		{ WHY(SACK), UNTAKEN_SACK },
+		{ WHY(ECN), UNTAKEN_ECN },
+		{ WHY(OPTION), UNTAKEN_OPTION },
+		{ WHY(LAYER), UNTAKEN_LAYER },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fixture f;
+
+		setup(&f, 0);
+		kernel.miss = cases[i].why;
+		assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+		turns_until_armed(&f, 1);
+		turns_for(&f, 50);
+		assert_int_equal(kernel.armed, 1);
+		assert_int_equal(kernel.removed, 1);
+		assert_int_equal(f.pair.relay.untaken, cases[i].untaken);
+		assert_int_equal(f.rig.env.packet.untaken[cases[i].untaken], 1);
+		assert_good(&f.rig, pair_send_both(&f.pair, 100000));
+		assert_good(&f.rig, pair_finish(&f.pair));
+		teardown(&f);
+	}
+}
+
+static void not_added(void **state)
+{
+	static const struct {
+		int err;
+		enum relay_untaken untaken;
+	} cases[] = {
+		{ -ENOSPC, UNTAKEN_PAIRS },        { -EEXIST, UNTAKEN_TUPLE },
+		{ -EAFNOSUPPORT, UNTAKEN_FAMILY }, { -EOPNOTSUPP, UNTAKEN_INTERFACE },
+		{ -EPERM, UNTAKEN_SOCKETS },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fixture f;
+
+		setup(&f, 0);
+		kernel.add_result = cases[i].err;
+		assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+		assert_int_equal(f.pair.relay.untaken, cases[i].untaken);
+		assert_null(f.pair.relay.taker);
+		assert_good(&f.rig, pair_finish(&f.pair));
+		teardown(&f);
+	}
+}
+
+/* A message is owed, then written, and no byte more. */
+static void taken_by_a_held_message(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	while (!kernel.armed || !(kernel.owed[CLIENT] + kernel.owed[UPSTREAM])) {
+		kernel.miss = WHY(MOVED);
+		assert_good(&f.rig, pair_send(&f.pair, CLIENT, 700));
+		assert_good(&f.rig, pair_send(&f.pair, UPSTREAM, 700));
+	}
+	assert_int_equal(kernel.owed[CLIENT] + kernel.owed[UPSTREAM], 700);
+	for (int side = 0; side < SIDES; side++)
+		assert_int_equal(kernel.unread[side], kernel.owed[side]);
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+static void stalls(bool both)
+{
+	struct fixture f;
+	uint64_t sent;
+
+	setup(&f, 300000);
+	kernel.miss = WHY(MOVED);
+	f.pair.way[CLIENT].total = 64 << 20;
+	f.pair.way[UPSTREAM].total = both ? 64 << 20 : 0;
+	turns_until_armed(&f, 2);
+	kernel.takes = true;
+	while (f.pair.started)
+		assert_good(&f.rig, pair_turn(&f.pair));
+	assert_int_equal(f.pair.result, RELAY_TAKEN);
+	sent = f.pair.way[CLIENT].sent;
+	assert_in_range(sent, 300000, 64 << 20);
+	assert_in_range(kernel.unread[CLIENT], 0, 512 << 10);
+	teardown(&f);
+}
+
+static void taken_by_a_stall(void **state)
+{
+	stalls(false);
+	stalls(true);
+}
+
+static void an_end_ends_the_attempts(void **state)
+{
+	for (int side = 0; side < SIDES; side++) {
+		struct fixture f;
+
+		setup(&f, 0);
+		assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+		turns_until_armed(&f, 1);
+		f.pair.way[side].fin = true;
+		assert_good(&f.rig, pair_send(&f.pair, side, 3000));
+		assert_int_equal(kernel.removed, 1);
+		assert_null(f.pair.relay.taker);
+		assert_int_equal(f.pair.relay.untaken, UNTAKEN_NOT);
+		assert_good(&f.rig, pair_send(&f.pair, !side, 100000));
+		assert_int_equal(kernel.armed, 1);
+		assert_good(&f.rig, pair_finish(&f.pair));
+		teardown(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(taken_when_quiet),
+		cmocka_unit_test(not_while_packets_come),
+		cmocka_unit_test(bytes_disarm),
+		cmocka_unit_test(unseen),
+		cmocka_unit_test(missed_again_and_again),
+		cmocka_unit_test(refused_for_good),
+		cmocka_unit_test(not_added),
+		cmocka_unit_test(taken_by_a_held_message),
+		cmocka_unit_test(taken_by_a_stall),
+		cmocka_unit_test(an_end_ends_the_attempts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,234 @@
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "kern/packet_object.h"
+#include "packet.skel.h"
+
+#define TCX_INGRESS 46     /* enum bpf_attach_type BPF_TCX_INGRESS, 6.6 */
+#define LINK        "tcx_" /* name of a pinned link, with the index of the interface */
+#define HANDLE      0x5eaU /* of our filter in clsact, and its priority */
+#define RAWIP       519    /* ARPHRD_RAWIP, 4.14: modems */
+
+static int link_type(int interface)
+{
+	defer_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = { 0 };
+
+	if (fd < 0 || !if_indextoname((unsigned)interface, ifr.ifr_name))
+		return -ENODEV;
+	return ioctl(fd, SIOCGIFHWADDR, &ifr) ? -errno : ifr.ifr_hwaddr.sa_family;
+}
+
+static int program_for(const struct packet *p, int interface)
+{
+	int type = link_type(interface);
+
+	if (type < 0)
+		return type;
+	if (type == ARPHRD_ETHER)
+		return bpf_program__fd(p->skel->progs.seam_ether);
+	if (type == ARPHRD_NONE || type == ARPHRD_PPP || type == RAWIP)
+		return bpf_program__fd(p->skel->progs.seam_ip);
+	return -EOPNOTSUPP;
+}
+
+static void link_path(const char *dir, int interface, char path[PACKET_PATH_BYTES])
+{
+	snprintf(path, PACKET_PATH_BYTES, "%.150s/" LINK "%d", dir, interface);
+}
+
+/* The descriptor of a link, which is pinned if there is a folder for it; -errno. */
+static int attach_tcx(struct packet *p, int interface, int program)
+{
+	char path[PACKET_PATH_BYTES];
+	int fd, r;
+
+	link_path(p->dir, interface, path);
+	if (*p->dir) {
+		fd = bpf_obj_get(path);
+		if (fd >= 0 && !bpf_link_update(fd, program, NULL))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		(void)unlink(path); /* its interface is gone, this one only has the same index */
+	}
+	fd = bpf_link_create(program, interface, (enum bpf_attach_type)TCX_INGRESS, NULL);
+	if (fd < 0)
+		return -errno;
+	r = *p->dir && bpf_obj_pin(fd, path) ? -errno : 0;
+	if (r)
+		close(fd);
+	return r ? r : fd;
+}
+
+static int attach_clsact(int interface, int program)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program, .handle = HANDLE, .priority = HANDLE,
+		    .flags = BPF_TC_F_REPLACE);
+	int r = bpf_tc_hook_create(&hook); /* the qdisc, which stays: others may use it by then */
+
+	if (r && r != -EEXIST)
+		return r;
+	return bpf_tc_attach(&hook, &opts);
+}
+
+/* Whether the filter is ours: others may use the handle. */
+static bool is_ours(uint32_t program)
+{
+	defer_close int fd = bpf_prog_get_fd_by_id(program);
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) &&
+	       (!strcmp(info.name, "seam_ether") || !strcmp(info.name, "seam_ip"));
+}
+
+static bool has_clsact(int interface)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = HANDLE, .priority = HANDLE);
+
+	return !bpf_tc_query(&hook, &opts) && is_ours(opts.prog_id);
+}
+
+static void detach_clsact(int interface)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = HANDLE, .priority = HANDLE);
+
+	if (has_clsact(interface))
+		(void)bpf_tc_detach(&hook, &opts);
+}
+
+static struct packet_hook *find_hook(struct packet *p, int interface)
+{
+	for (size_t i = 0; i < p->hook_count; i++)
+		if (p->hooks[i].interface == interface)
+			return &p->hooks[i];
+	return NULL;
+}
+
+static int attach(struct packet *p, int interface, int *ret_link)
+{
+	int program = program_for(p, interface), r;
+
+	if (program < 0)
+		return program;
+	*ret_link = -1;
+	if (!p->no_tcx) {
+		r = attach_tcx(p, interface, program);
+		if (r >= 0) {
+			*ret_link = r;
+			return 0;
+		}
+		if (r != -EINVAL && r != -EOPNOTSUPP)
+			return r;
+		p->no_tcx = true;
+	}
+	return attach_clsact(interface, program);
+}
+
+int packet_hook_add(struct packet *p, int interface)
+{
+	struct packet_hook *hooks;
+	int link, r;
+
+	if (find_hook(p, interface))
+		return 0;
+	hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof(*hooks));
+	if (!hooks)
+		return -ENOMEM;
+	p->hooks = hooks;
+	r = attach(p, interface, &link);
+	if (!r)
+		hooks[p->hook_count++] = (struct packet_hook){ .interface = interface,
+							       .link_fd = link };
+	return r;
+}
+
+static void adopt_links(struct packet *p)
+{
+	DIR *list = *p->dir ? opendir(p->dir) : NULL;
+	struct dirent *entry;
+
+	while (list && (entry = readdir(list)))
+		if (!strncmp(entry->d_name, LINK, strlen(LINK)))
+			(void)packet_hook_add(p, atoi(entry->d_name + strlen(LINK)));
+	if (list)
+		closedir(list);
+}
+
+void packet_hooks_adopt(struct packet *p)
+{
+	struct if_nameindex *list = if_nameindex();
+
+	adopt_links(p);
+	for (struct if_nameindex *i = list; i && i->if_index; i++)
+		if (has_clsact((int)i->if_index))
+			(void)packet_hook_add(p, (int)i->if_index);
+	if (list)
+		if_freenameindex(list);
+}
+
+static void forget(struct packet *p, struct packet_hook *hook, bool detach)
+{
+	char path[PACKET_PATH_BYTES];
+
+	link_path(p->dir, hook->interface, path);
+	if (detach && *p->dir && hook->link_fd >= 0)
+		(void)unlink(path);
+	if (detach && hook->link_fd < 0)
+		detach_clsact(hook->interface);
+	if (hook->link_fd >= 0)
+		close(hook->link_fd);
+	*hook = p->hooks[--p->hook_count];
+}
+
+void packet_hooks_free(struct packet *p, bool detach)
+{
+	while (p->hook_count)
+		forget(p, &p->hooks[p->hook_count - 1], detach);
+	free(p->hooks);
+	p->hooks = NULL;
+}
+
+/* Links vanish with their pins. */
+void packet_hooks_remove(void)
+{
+	struct if_nameindex *list = if_nameindex();
+
+	for (struct if_nameindex *i = list; i && i->if_index; i++)
+		detach_clsact((int)i->if_index);
+	if (list)
+		if_freenameindex(list);
+}
+
+int packet_attach(struct packet *p, int interface)
+{
+	int r;
+
+	pthread_mutex_lock(&p->lock);
+	r = packet_hook_add(p, interface);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+void packet_interfaces(struct packet *p, const struct netif_list *list)
+{
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = p->hook_count; i--;)
+		if (!netif_by_index(list, p->hooks[i].interface))
+			forget(p, &p->hooks[i], true);
+	pthread_mutex_unlock(&p->lock);
+}

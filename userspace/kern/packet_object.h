@@ -1,0 +1,44 @@
+/* packet_object - what the parts of packet share: the loaded programs, and where they are attached. */
+#pragma once
+#include <pthread.h>
+#include "kern/packet.h"
+
+#define PACKET_PATH_BYTES 192
+
+/* A program at the ingress of an interface. */
+struct packet_hook {
+	int interface;
+	int link_fd; /* tcx; -1: a filter of clsact */
+};
+
+struct packet {
+	pthread_mutex_t lock; /* of all that follows but what is constant after packet_load() */
+	struct packet_bpf *skel;
+	struct seam_pair *pairs; /* seam_pairs, mapped */
+	size_t pairs_bytes;
+	uint32_t count, used;
+	uint32_t *free; /* ring of count indexes: the one that was free longest is used first */
+	uint32_t free_first, free_count;
+	int halves_fd, labels_fd;
+	int raw4, raw6;              /* to send RST */
+	char dir[PACKET_PATH_BYTES]; /* of the pins, "" for none */
+	struct packet_hook *hooks;
+	size_t hook_count;
+	bool no_tcx; /* the kernel says so */
+};
+
+/* packet_pins.c */
+/* Maps that are pinned become those of the object, which is not loaded yet: 1, or 0 if there are none fit. */
+int packet_pins_adopt(struct packet *packet, const char *pin_dir);
+int packet_pins_make(struct packet *packet, char *reason);
+void packet_pins_remove(const struct packet *packet);
+int packet_failed(char *reason, const char *step, int err);
+
+/* packet_attach.c; the lock is held */
+int packet_hook_add(struct packet *packet, int interface);
+/* Where an earlier process attached its programs, ours take their place. */
+void packet_hooks_adopt(struct packet *packet);
+/* @detach: those that are pinned too. */
+void packet_hooks_free(struct packet *packet, bool detach);
+/* What programs of other versions are attached to. */
+void packet_hooks_remove(void);

@@ -1,0 +1,168 @@
+#include "kern/packet_object.h"
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/names.h"
+#include "kern/bpffs.h"
+#include "packet.skel.h"
+
+#define FOLDER "packet_v" /* with SEAM_ABI_VERSION; bpffs knows no dots */
+
+static const struct pinned_map {
+	const char *name;
+	uint32_t key_bytes, value_bytes;
+} maps[] = {
+	{ "seam_pairs", sizeof(uint32_t), sizeof(struct seam_pair) },
+	{ "seam_halves", sizeof(struct seam_tuple), sizeof(struct seam_half) },
+	{ "seam_labels", sizeof(uint32_t), sizeof(struct seam_label) },
+};
+
+static void path_of(const struct packet *p, const char *name, char path[PACKET_PATH_BYTES])
+{
+	snprintf(path, PACKET_PATH_BYTES, "%.150s/%.32s", p->dir, name);
+}
+
+/* Its folder is not ours: what is in it goes, and what it is attached to. */
+static void remove_folder(const char *dir)
+{
+	char path[PACKET_PATH_BYTES];
+	struct dirent *entry;
+	DIR *list;
+
+	packet_hooks_remove();
+	list = opendir(dir);
+	while (list && (entry = readdir(list))) {
+		snprintf(path, sizeof(path), "%.120s/%.60s", dir, entry->d_name);
+		if (entry->d_name[0] != '.')
+			(void)unlink(path);
+	}
+	if (list)
+		closedir(list);
+	(void)rmdir(dir);
+}
+
+static void remove_others(const struct packet *p, const char *pin_dir)
+{
+	char path[PACKET_PATH_BYTES];
+	DIR *list = opendir(pin_dir);
+	struct dirent *entry;
+
+	while (list && (entry = readdir(list))) {
+		if (strncmp(entry->d_name, FOLDER, strlen(FOLDER)) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%.120s/%.60s", pin_dir, entry->d_name);
+		if (strcmp(path, p->dir) != 0)
+			remove_folder(path);
+	}
+	if (list)
+		closedir(list);
+}
+
+/* The number of pairs, 0 if the map is not what it should be. */
+static uint32_t entries_of(int fd, const struct pinned_map *map)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || info.key_size != map->key_bytes ||
+	    info.value_size != map->value_bytes)
+		return 0;
+	return info.max_entries;
+}
+
+/* The number of pairs, 0 unless all maps are there and fit together. */
+static uint32_t pairs_of(const int fd[ARRAY_SIZE(maps)])
+{
+	uint32_t pairs = entries_of(fd[0], &maps[0]);
+
+	if (entries_of(fd[1], &maps[1]) != 2 * pairs || entries_of(fd[2], &maps[2]) != pairs)
+		return 0;
+	return pairs;
+}
+
+static int adopt_maps(struct packet *p)
+{
+	int fd[ARRAY_SIZE(maps)], r = -ENOENT;
+	char path[PACKET_PATH_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		path_of(p, maps[i].name, path);
+		fd[i] = bpf_obj_get(path);
+	}
+	p->count = pairs_of(fd);
+	if (p->count)
+		r = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(p->skel->obj, maps[i].name);
+
+		if (!r)
+			r = bpf_map__reuse_fd(map, fd[i]); /* keeps a copy */
+		if (fd[i] >= 0)
+			close(fd[i]);
+	}
+	return r;
+}
+
+int packet_pins_adopt(struct packet *p, const char *pin_dir)
+{
+	char path[PACKET_PATH_BYTES];
+
+	snprintf(p->dir, sizeof(p->dir), "%.120s/" FOLDER "%d", pin_dir, SEAM_ABI_VERSION);
+	remove_others(p, pin_dir);
+	path_of(p, "seam_pairs", path);
+	if (access(path, F_OK))
+		return 0;
+	if (!adopt_maps(p))
+		return 1;
+	remove_folder(p->dir);
+	return 0;
+}
+
+static int make_folder(const struct packet *p)
+{
+	char path[PACKET_PATH_BYTES];
+	int r = bpffs_mount();
+
+	if (r)
+		return r;
+	snprintf(path, sizeof(path), "%s", p->dir);
+	*strrchr(path, '/') = '\0';
+	if ((mkdir(path, 0700) && errno != EEXIST) || (mkdir(p->dir, 0700) && errno != EEXIST))
+		return -errno;
+	return 0;
+}
+
+int packet_pins_make(struct packet *p, char *reason)
+{
+	const struct {
+		const char *name;
+		int fd;
+	} programs[] = {
+		{ "seam_ether", bpf_program__fd(p->skel->progs.seam_ether) },
+		{ "seam_ip", bpf_program__fd(p->skel->progs.seam_ip) },
+	};
+	char path[PACKET_PATH_BYTES];
+	int r = make_folder(p);
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(maps); i++) {
+		path_of(p, maps[i].name, path);
+		r = bpffs_pin(bpf_object__find_map_fd_by_name(p->skel->obj, maps[i].name), path);
+	}
+	for (size_t i = 0; !r && i < ARRAY_SIZE(programs); i++) {
+		path_of(p, programs[i].name, path);
+		r = bpffs_pin(programs[i].fd, path);
+	}
+	return r ? packet_failed(reason, "pinning in a bpffs", r) : 0;
+}
+
+void packet_pins_remove(const struct packet *p)
+{
+	if (*p->dir)
+		remove_folder(p->dir);
+}

@@ -1,0 +1,105 @@
+/* The beginning: may this relay be taken, and by which ways do its packets go? */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "net/sock.h"
+#include "relay/taker.h"
+
+bool relay_packet_wants(const struct relay *relay)
+{
+	const struct relay_env *env = relay->env;
+
+	return env->packet.packet && !relay->taker && !relay->untaken && !relay->pair.packet &&
+	       !relay->gate && (env->method == RELAY_AUTO || env->method == RELAY_PACKET) &&
+	       relay->reads >= env->enter_after && relay_is_empty_handed(relay) &&
+	       !taker_has_ended(relay);
+}
+
+/* As the socket's own packets go. The route is asked for without its source where that is not ours. */
+int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret)
+{
+	struct route_question question;
+	int r = sock_peer_addr(fd, &ret->remote);
+
+	if (!r)
+		r = sock_local_addr(fd, &ret->local);
+	if (r)
+		return r;
+	ret->mark = sock_mark(fd);
+	question = (struct route_question){ .destination = ret->remote,
+					    .mark = ret->mark,
+					    .interface = sock_bound_interface(fd) };
+	if (!sock_is_transparent(fd, ret->local.family))
+		question.source = ret->local;
+	question.source.port = 0;
+	return route_ask(routes, &question, &ret->interface);
+}
+
+static enum relay_untaken why_not_added(int err)
+{
+	switch (err) {
+	case -ENOSPC:
+		return UNTAKEN_PAIRS;
+	case -EEXIST:
+		return UNTAKEN_TUPLE;
+	case -EAFNOSUPPORT:
+		return UNTAKEN_FAMILY;
+	case -EOPNOTSUPP:
+		return UNTAKEN_INTERFACE;
+	case -ENOMEM:
+		return UNTAKEN_MEMORY;
+	default:
+		return UNTAKEN_SOCKETS;
+	}
+}
+
+static enum relay_untaken add(struct relay *relay)
+{
+	struct packet_env *env = &relay->env->packet;
+	struct packet_spec spec = { .protocol = IPPROTO_TCP };
+	const int fd[SIDES] = { relay->pump[CLIENT].from->fd, relay->pump[UPSTREAM].from->fd };
+	int r;
+
+	if (sock_is_mptcp(fd[CLIENT]) || sock_is_mptcp(fd[UPSTREAM]))
+		return UNTAKEN_MPTCP;
+	if (sock_netns_cookie(fd[CLIENT]) != sock_netns_cookie(fd[UPSTREAM]))
+		return UNTAKEN_NETNS;
+	for (int side = 0; side < SIDES; side++)
+		if (relay_packet_way(env->routes, fd[side], &spec.end[side]))
+			return UNTAKEN_ROUTE;
+	env->describe(relay, &spec.label);
+	r = packet_add(env->packet, &spec, &relay->pair);
+	if (r)
+		memset(&relay->pair, 0, sizeof(relay->pair));
+	return r ? why_not_added(r) : UNTAKEN_NOT;
+}
+
+static void on_timer(struct timer *timer)
+{
+	struct taker *t = container_of(timer, struct taker, timer);
+
+	t->due = true;
+	t->relay->env->wake(t->relay);
+}
+
+void relay_packet_enter(struct relay *relay)
+{
+	const struct packet_env *env = &relay->env->packet;
+	uint64_t bytes = relay->pump[CLIENT].bytes + relay->pump[UPSTREAM].bytes;
+	struct taker *t = calloc(1, sizeof(*t));
+
+	relay->untaken = t ? add(relay) : UNTAKEN_MEMORY;
+	if (relay->untaken) {
+		relay->env->packet.untaken[relay->untaken]++;
+		free(t);
+		return;
+	}
+	*t = (struct taker){ .relay = relay,
+			     .pause_ms = TAKER_PAUSE_LEAST,
+			     .entered_bytes = bytes,
+			     .stall_step = env->stall_after,
+			     .stall_at = env->stall_after ? bytes + env->stall_after : UINT64_MAX };
+	timer_init(&t->timer, on_timer);
+	relay->taker = t;
+	taker_start_timer(t, t->pause_ms);
+}
