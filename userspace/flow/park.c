@@ -4,13 +4,12 @@
 #include <time.h>
 #include "flow/worker.h"
 
-#define LINGER_MS     3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
-#define LOOK_LEAST_MS 500U
-#define LOOK_MOST_MS  10000U
-#define WAY_MS        5000U /* not every change of a route is one of the interfaces */
-#define SILENT_MOST_MS \
-	(24U * 3600 * 1000) /* both hosts are gone: our keep-alive does not ask any more */
-#define IDLE_CHECKS 8U
+#define LINGER_MS      3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
+#define LOOK_LEAST_MS  500U
+#define LOOK_MOST_MS   10000U
+#define WAY_MS         5000U /* not every change of a route is one of the interfaces */
+#define SILENT_MOST_MS (24ULL * 3600 * 1000) /* our keep-alive does not ask the hosts any more */
+#define IDLE_CHECKS    8U
 
 static bool is_over(const struct packet_stats *stats)
 {
