@@ -5,6 +5,9 @@ import ctypes
 import os
 import pathlib
 import re
+import shutil
+import socket
+import struct
 import subprocess
 
 from verdict import check
@@ -14,6 +17,7 @@ LAB_TOOL = os.environ.get("SEAM_LAB_TOOL", str(ROOT / "tools/lab"))
 SERVICE = {"v4": "10.77.9.9", "v6": "fd77:9::9"}
 ROUTER = {"v4": "10.77.1.1", "v6": "fd77:1::1"}
 SIDES = ("client", "router", "server")
+SO_NETNS_COOKIE = 71
 CLONE_NEWNET = 0x40000000
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -24,11 +28,18 @@ class Lab:
 
     def __init__(self):
         self.sweep()
-        self.name = f"t{os.getpid()}"
+        self.name, self.pins = f"t{os.getpid()}", "/nonexistent"
         atexit.register(self.down)
         self.tool("up")
         self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.ns = {side: os.open(self.path(side), os.O_RDONLY | os.O_CLOEXEC) for side in SIDES}
+        self.pins = self.find_pins()
+
+    def find_pins(self):
+        """Where a daemon in the router keeps what outlives it (relay.on_exit)."""
+        with self.inside("router"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            cookie = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))[0]
+        return f"/sys/fs/bpf/seam_{cookie}"
 
     @staticmethod
     def sweep():
@@ -46,6 +57,7 @@ class Lab:
         check(done.returncode == 0, f"{LAB_TOOL} {' '.join(words)}: {done.stdout}{done.stderr}")
 
     def down(self):
+        shutil.rmtree(self.pins, ignore_errors=True)
         subprocess.run([LAB_TOOL, "down"], env=os.environ | {"SEAM_LAB": self.name}, check=False, capture_output=True)
 
     def path(self, side):

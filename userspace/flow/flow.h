@@ -79,7 +79,8 @@ struct worker;
 /* A pair that tc has taken: when it moved bytes last. */
 struct park {
 	uint64_t bytes, since_ms;
-	uint64_t way_bytes, way_ms; /* the ways were asked for then */
+	uint64_t last_ms; /* of any packet */
+	uint64_t way_ms;  /* the ways were asked for then */
 };
 
 struct tcp_flow {

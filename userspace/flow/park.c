@@ -4,13 +4,12 @@
 #include <time.h>
 #include "flow/worker.h"
 
-#define LINGER_MS     3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
-#define LOOK_LEAST_MS 500U
-#define LOOK_MOST_MS  10000U
-#define WAY_MS        10000U
-#define SILENT_MOST_MS \
-	(24U * 3600 * 1000) /* both hosts are gone: our keep-alive does not ask any more */
-#define IDLE_CHECKS 8U
+#define LINGER_MS      3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
+#define LOOK_LEAST_MS  500U
+#define LOOK_MOST_MS   10000U
+#define WAY_MS         5000U /* not every change of a route is one of the interfaces */
+#define SILENT_MOST_MS (24ULL * 3600 * 1000) /* our keep-alive does not ask the hosts any more */
+#define IDLE_CHECKS    8U
 
 static bool is_over(const struct packet_stats *stats)
 {
@@ -52,6 +51,7 @@ enum flow_end park_judge(const struct packet_pair *pair, struct park *park,
 								   : stats.last_ns[UPSTREAM]) /
 		  1000000;
 	silent_ms = now_ms > last_ms ? now_ms - last_ms : 0;
+	park->last_ms = last_ms;
 	if (bytes != park->bytes) {
 		park->bytes = bytes;
 		park->since_ms = now_ms;
@@ -69,9 +69,8 @@ enum flow_end park_judge(const struct packet_pair *pair, struct park *park,
 
 bool park_wants_way(struct park *park, uint64_t now_ms)
 {
-	if (park->bytes == park->way_bytes || now_ms - park->way_ms < WAY_MS)
+	if (park->last_ms <= park->way_ms || now_ms - park->way_ms < WAY_MS)
 		return false;
-	park->way_bytes = park->bytes;
 	park->way_ms = now_ms;
 	return true;
 }

@@ -20,7 +20,7 @@ void park_label(const struct relay *relay, struct seam_label *ret);
 enum flow_end park_judge(const struct packet_pair *pair, struct park *park,
 			 const struct config_relay *config, uint64_t now_ms,
 			 uint32_t *ret_delay_ms);
-/* Whether it is time to ask for the ways again: it moves bytes. */
+/* Whether it is time to ask for the ways again: packets have come since. */
 bool park_wants_way(struct park *park, uint64_t now_ms);
 /* The packets of @side go by @interface with @mark from now on, if they did not. */
 void park_set_way(const struct packet_pair *pair, int side, int interface, uint32_t mark);
