@@ -60,14 +60,24 @@ static __always_inline int send_by(struct __sk_buff *skb, const struct frame *f,
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
 
+/* TCP's segments were made to fit (take_over()). */
+static __always_inline int is_too_long(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
+{
+	__u32 mtu = 0;
+
+	return f->key.protocol == IPPROTO_UDP &&
+	       bpf_check_mtu(skb, ifindex, &mtu, 0, BPF_MTU_CHK_SEGS);
+}
+
 static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
 				   __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
 
-	if (f->irregular || f->broken || f->ttl <= 1) {
+	if (f->irregular || f->broken || f->ttl <= 1 || is_too_long(skb, f, o->ifindex)) {
 		__sync_fetch_and_add(&s->dropped, 1);
-		return TC_ACT_SHOT;
+		/* Datagrams have a socket that is alive. */
+		return f->key.protocol == IPPROTO_UDP ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 	}
 	__sync_fetch_and_add(&s->packets, 1);
 	__sync_fetch_and_add(&s->bytes, f->payload);

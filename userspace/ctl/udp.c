@@ -3,7 +3,8 @@
 
 static json_t *describe_side(const struct udp_info *info, int side)
 {
-	return json_pack("{s:I, s:I}", "datagrams", (json_int_t)info->datagrams[side], "bytes",
+	return json_pack("{s:I, s:I, s:I}", "datagrams", (json_int_t)info->datagrams[side],
+			 "translated", (json_int_t)info->translated[side], "bytes",
 			 (json_int_t)info->bytes[side]);
 }
 

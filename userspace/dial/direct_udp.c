@@ -45,6 +45,25 @@ int direct_udp_route(int fd, struct netns *netns, const struct addr *to)
 	return direct_udp_connect(probe, to);
 }
 
+int direct_udp_local(int fd, const struct addr *to, struct addr *ret)
+{
+	defer_close int probe = netns_socket(NULL, to->family,
+					     SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct addr bound;
+	int r = sock_local_addr(fd, &bound);
+
+	*ret = bound;
+	if (r || !addr_is_unspecified(&bound))
+		return r;
+	r = probe < 0 ? probe : be_like(probe, fd);
+	if (!r)
+		r = direct_udp_connect(probe, to);
+	if (!r)
+		r = sock_local_addr(probe, ret);
+	ret->port = bound.port;
+	return r;
+}
+
 /* In this order: where both sides allow it, the kernel also chooses a port that another socket has, and that
  * one's datagrams come here (of 800 sockets 36 shared one, 6.18). */
 int direct_udp_share_port(int fd, const char **ret_call)

@@ -10,6 +10,8 @@ int direct_udp_connect(int fd, const struct addr *to);
  * port if it had none. @netns: of @fd; NULL: ours. 0, also if that cannot be asked; or -errno as connect()
  * says it. */
 int direct_udp_route(int fd, struct netns *netns, const struct addr *to);
+/* The address that what @fd sends to @to comes from, with its port; in our network namespace. -errno */
+int direct_udp_local(int fd, const struct addr *to, struct addr *ret);
 /* SO_REUSEADDR and SO_REUSEPORT: others may bind to the port of @fd, which gets one now if it has none.
  * -errno, with *@ret_call what was refused. */
 int direct_udp_share_port(int fd, const char **ret_call);

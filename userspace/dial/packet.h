@@ -18,6 +18,8 @@ struct packet_ops {
 	int (*receive)(struct packet_way *way, struct datagram_batch *batch,
 		       const struct datagram **ret);
 	void (*close)(struct packet_way *way); /* frees it, and those below */
+	/* See packet_local(); NULL: datagrams are wrapped. */
+	int (*local)(struct packet_way *way, struct addr *ret);
 };
 
 /* First member of each kind. */
@@ -50,3 +52,6 @@ static inline int packet_receive(struct packet_way *way, struct datagram_batch *
 	return way->ops->receive(way, batch, ret);
 }
 void packet_close(struct packet_way *way); /* NULL is fine */
+/* The address that datagrams to the target come from, as they are on the wire. -EOPNOTSUPP: they are wrapped;
+ * -errno of a route. Only of sockets in our own network namespace. */
+int packet_local(struct packet_way *way, struct addr *ret);

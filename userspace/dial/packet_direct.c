@@ -1,4 +1,5 @@
 #include "dial/packet_direct.h"
+#include "dial/direct_udp.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -143,8 +144,14 @@ static void direct_close(struct packet_way *way)
 	free(w);
 }
 
+static int direct_local(struct packet_way *way, struct addr *ret)
+{
+	return direct_udp_local(way->fd, &way->peer, ret);
+}
+
 static const struct packet_ops direct_ops = {
 	.name = "direct",
+	.local = direct_local,
 	.send = direct_send,
 	.receive = direct_receive,
 	.close = direct_close,

@@ -200,6 +200,16 @@ void udp_stats(const struct worker *w, struct udp_stats *ret)
 	*ret = w->udp.stats;
 	ret->active = w->udp.pool.used;
 	ret->replies = w->udp.replies.stats;
+	list_for_each (link, &w->udp.sessions) {
+		const struct udp_session *s = container_of(link, struct udp_session, link);
+		struct packet_stats translated;
+
+		udp_pair_stats(s, &translated);
+		for (int side = 0; side < SIDES; side++) {
+			ret->datagrams[side] += translated.packets[side];
+			ret->bytes[side] += translated.bytes[side];
+		}
+	}
 }
 
 void udp_kill_all(struct worker *w, enum flow_end why)
@@ -229,16 +239,20 @@ void udp_check_interfaces(struct worker *w, const struct netif_list *interfaces)
 
 		if (lost)
 			udp_session_end(s, lost);
+		else
+			udp_pair_follow(s);
 	}
 }
 
-static void describe(const struct udp_session *s, struct udp_info *ret)
+static void describe(struct udp_session *s, struct udp_info *ret)
 {
 	uint64_t now = s->worker->loop.now_ms;
+	struct packet_stats translated;
 
+	(void)udp_pair_was_used(s);
 	*ret = (struct udp_info){ .id = s->id,
 				  .age_ms = now - s->start_ms,
-				  .idle_ms = now - s->used_ms,
+				  .idle_ms = now > s->used_ms ? now - s->used_ms : 0,
 				  .timeout_ms = s->timeout_ms,
 				  .state = s->state,
 				  .inbound = s->inbound->tag,
@@ -251,8 +265,14 @@ static void describe(const struct udp_session *s, struct udp_info *ret)
 				  .protocol = s->protocol,
 				  .rule = s->rule,
 				  .dropped = s->dropped };
-	memcpy(ret->datagrams, s->datagrams, sizeof(ret->datagrams));
-	memcpy(ret->bytes, s->bytes, sizeof(ret->bytes));
+	udp_pair_stats(s, &translated);
+	for (int side = 0; side < SIDES; side++) {
+		ret->datagrams[side] = s->datagrams[side] + translated.packets[side];
+		ret->bytes[side] = s->bytes[side] + translated.bytes[side];
+		ret->translated[side] = translated.packets[side];
+	}
+	if (s->pair.state == UDP_PAIR_OPEN)
+		ret->method = relay_method_names[RELAY_PACKET];
 	if (s->domain)
 		snprintf(ret->domain, sizeof(ret->domain), "%s", s->domain);
 }

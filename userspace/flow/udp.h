@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "flow/flow.h"
 #include "flow/udp_held.h"
+#include "flow/udp_pair.h"
 #include "flow/udp_reply.h"
 #include "flow/udp_table.h"
 #include "net/datagram.h"
@@ -72,6 +73,7 @@ struct udp_session {
 	struct decide *decide;  /* until UDP_RELAY, and in UDP_DNS; NULL: there are no rules */
 	struct dial *dial;      /* only in UDP_DIAL */
 	struct packet_way *way; /* from UDP_RELAY on */
+	struct udp_pair pair;   /* as far as it is translated by tc */
 	struct list questions;  /* UDP_DNS: under way */
 	unsigned question_count;
 	struct trace trace;
@@ -99,6 +101,7 @@ struct udp_info {
 	enum protocol protocol;
 	size_t rule; /* index, CONFIG_NONE: none decided */
 	uint64_t datagrams[SIDES], bytes[SIDES], dropped;
+	uint64_t translated[SIDES]; /* of the datagrams, by tc */
 };
 
 /* -errno and @reason (256 bytes). Nothing is opened if no inbound takes UDP. */

@@ -17,7 +17,8 @@
 #include "flow/udp.h"
 #include "flow/worker.h"
 
-#define BLOCK_MS 10000 /* a verdict that nothing passes is remembered for */
+#define SPARED_MOST 8     /* sessions that turn out to be used, when room is to be made */
+#define BLOCK_MS    10000 /* a verdict that nothing passes is remembered for */
 
 NAME_TABLE(udp_state_names, UDP_STATE_COUNT, "route", "dial", "relay", "dns", "block", "close");
 
@@ -48,6 +49,7 @@ void udp_session_end(struct udp_session *s, enum flow_end why)
 	struct worker *w = s->worker;
 
 	s->end = why;
+	udp_pair_end(s);
 	session_log(s, flow_end_level(why), "%s, up %llu down %llu datagrams", flow_end_names[why],
 		    (unsigned long long)s->datagrams[CLIENT],
 		    (unsigned long long)s->datagrams[UPSTREAM]);
@@ -68,8 +70,10 @@ void udp_session_end(struct udp_session *s, enum flow_end why)
 static void on_idle(struct timer *timer)
 {
 	struct udp_session *s = container_of(timer, struct udp_session, timer);
-	uint64_t quiet = s->worker->loop.now_ms - s->used_ms;
+	uint64_t now = s->worker->loop.now_ms, quiet;
 
+	(void)udp_pair_was_used(s);
+	quiet = now > s->used_ms ? now - s->used_ms : 0;
 	if (quiet >= s->timeout_ms)
 		udp_session_end(s, END_IDLE);
 	else
@@ -222,6 +226,7 @@ static void on_answers(struct udp_session *s, const struct datagram *list, unsig
 				break;
 		udp_answer(s, answers_as(s, &list[i].source), list + i, run);
 	}
+	udp_pair_answered(s);
 }
 
 /* One batch a turn: it stays ready while there is more. */
@@ -402,15 +407,32 @@ static int begin_route(struct udp_session *s, const struct datagram *first)
 	return 0;
 }
 
+/* What tc translates is used without the table's knowledge. */
+static void make_room(struct udp *udp, const struct addr *source)
+{
+	unsigned spared = 0;
+	struct udp_entry *entry;
+
+	while ((entry = udp_table_victim(&udp->table, source)) != NULL) {
+		struct udp_session *s = container_of(entry, struct udp_session, entry);
+
+		if (spared < SPARED_MOST && udp_pair_was_used(s)) {
+			udp_table_use(&udp->table, entry, true);
+			spared++;
+		} else {
+			udp_session_end(s, END_EVICTED);
+		}
+	}
+}
+
+/* NULL: none may be, and the datagrams are lost. */
 struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbound,
 				    const struct datagram *first)
 {
 	struct udp *udp = &w->udp;
-	struct udp_entry *victim;
 	struct udp_session *s;
 
-	while ((victim = udp_table_victim(&udp->table, &first->source)) != NULL)
-		udp_session_end(container_of(victim, struct udp_session, entry), END_EVICTED);
+	make_room(udp, &first->source);
 	s = mem_pool_get(&udp->pool);
 	if (!s)
 		return NULL;
@@ -488,9 +510,10 @@ void udp_session_take(struct udp_session *s, const struct datagram *list, unsign
 		s->worker->udp.stats.datagrams[CLIENT] += pieces;
 		s->worker->udp.stats.bytes[CLIENT] += list[i].len;
 	}
-	if (s->state == UDP_RELAY)
+	if (s->state == UDP_RELAY) {
 		forward(s, list, count);
-	else if (s->state == UDP_DNS)
+		udp_pair_asked(s);
+	} else if (s->state == UDP_DNS)
 		for (unsigned i = 0; i < count; i++)
 			each_piece(s, &list[i], udp_dns_take);
 	else if (s->state == UDP_BLOCK)

@@ -134,13 +134,19 @@ static void delete_halves(const struct packet_pair *pair, int count)
 		(void)bpf_map_delete_elem(pair->packet->halves_fd, &pair->shared->side[side].in);
 }
 
+/* What a UDP client sends is left alone at first, see packet_open(). */
+static uint32_t first_half(uint8_t protocol)
+{
+	return protocol == IPPROTO_UDP ? 1 : 0;
+}
+
 static int publish(const struct packet_pair *pair, const struct packet_spec *spec)
 {
 	struct packet *p = pair->packet;
 
 	if (bpf_map_update_elem(p->labels_fd, &pair->index, &spec->label, BPF_ANY))
 		return -errno;
-	for (uint32_t side = 0; side < 2; side++) {
+	for (uint32_t side = first_half(spec->protocol); side < 2; side++) {
 		struct seam_half half = { .pair = pair->index, .side = side };
 
 		if (bpf_map_update_elem(p->halves_fd, &pair->shared->side[side].in, &half,
@@ -185,6 +191,16 @@ int packet_add(struct packet *p, const struct packet_spec *spec, struct packet_p
 	r = add(p, spec, ret);
 	pthread_mutex_unlock(&p->lock);
 	return r;
+}
+
+int packet_open(const struct packet_pair *pair)
+{
+	struct seam_half half = { .pair = pair->index, .side = 0 };
+
+	if (bpf_map_update_elem(pair->packet->halves_fd, &pair->shared->side[0].in, &half,
+				BPF_NOEXIST))
+		return -errno;
+	return 0;
 }
 
 void packet_remove(struct packet_pair *pair)

@@ -12,9 +12,10 @@
  * - when it is over (packet_ended(), or nothing came for long), packet_remove(). Until then its packets
  *   are translated, whether this process lives or not.
  * A pair whose own packets never show up at tc ingress (NAT, or an interface that tc cannot serve) is not armed.
- * A UDP pair is translated from packet_add() on.
+ * A UDP pair is translated from packet_add() on, but what the client sends only from packet_open() on.
  *
- * What cannot be translated goes to the stack before the take-over and is dropped after it: IPv4 options,
+ * What cannot be translated, or with UDP is too long for the way out, goes to the stack; but with TCP after the
+ * take-over it is dropped: IPv4 options,
  * first fragments, broken TCP options, a TTL of 1 (seam_side.dropped). IPv6 extension headers and later
  * fragments always go to the stack. Unknown TCP options become padding. "Packet too big" (ICMP) is passed on
  * to the host whose packet it was; an interface of this host whose MTU shrinks below what was agreed when the
@@ -82,6 +83,9 @@ struct packet_pair {
 /* -ENOSPC: no pair is free. -EEXIST: an end is in another pair. -EAFNOSUPPORT: IPv4 with IPv6.
  * -EOPNOTSUPP: link-local addresses, or packet_attach() said so. */
 int packet_add(struct packet *packet, const struct packet_spec *spec, struct packet_pair *ret);
+/* A UDP pair whose upstream's packets were translated (packet_stats()), so that no NAT is in their way: now the
+ * client's are too. -errno */
+int packet_open(const struct packet_pair *pair);
 /* From now on its packets are the stack's, whose answer is RST where no socket is. The pair is dead; NULL
  * is fine. */
 void packet_remove(struct packet_pair *pair);

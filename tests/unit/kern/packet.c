@@ -187,6 +187,7 @@ static void test_udp(void **state)
 		struct packet_pair pair;
 
 		assert_int_equal(packet_add(packet, spec, &pair), 0);
+		assert_int_equal(packet_open(&pair), 0);
 		assert_int_equal(packet_state(&pair), SEAM_PACKET_TAKEN);
 		for (size_t payload = 0; payload < 1200; payload++) {
 			struct fields f = arriving(spec, payload & 1), t;
