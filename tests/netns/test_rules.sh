@@ -301,6 +301,25 @@ forgotten() {
 	"$lab" enter router sysctl -q "$setting=30" "${setting}_stream=120"
 }
 
+# What leaves for servers with a client's address still is tracked: it may be masqueraded.
+masqueraded() {
+	local family
+	"$lab" enter router nft -f - <<-END
+		table inet rules_test {
+			chain postrouting {
+				type nat hook postrouting priority srcnat; policy accept;
+				oifname "wan0" masquerade
+			}
+		}
+	END
+	for family in 4 6; do
+		addresses "$family"
+		expect "masqueraded-transparent-source-udp$family" "direct $router_wan" router udp "$service" 7000 \
+			mark=0x5ea from="$client" sport=4322
+	done
+	"$lab" enter router nft delete table inet rules_test
+}
+
 check_traffic() {
 	local proxy family resets setting
 	local settings=(ipv4.conf.all.rp_filter ipv4.conf.all.src_valid_mark ipv4.tcp_fwmark_accept)
@@ -321,6 +340,7 @@ check_traffic() {
 	done
 
 	forgotten
+	masqueraded
 
 	for setting in "${settings[@]}"; do
 		"$lab" enter router sysctl -q "net.$setting=1"
