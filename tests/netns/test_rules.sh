@@ -37,13 +37,15 @@ trap finish EXIT
 # peer.py proxy PORT      TPROXY listener: answers "proxy ADDRESS PORT", what the client meant
 # peer.py serve PORT...   plain server: answers "direct ADDRESS", whom it sees
 # peer.py ask PROTO ADDRESS PORT [size=N] [mark=N] [from=ADDRESS] [sport=N] [times=N] [wait=N]
-#                         prints the answer, or "nothing"
+#          [late=N]       prints the answer, or "nothing"; late: to a second datagram from the same
+#                         socket, after one that is answered N seconds late
 cat >"$tmp/peer.py" <<'END'
 import ipaddress
 import selectors
 import socket
 import struct
 import sys
+import time
 
 IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 IP_ORIGDSTADDR, IPV6_ORIGDSTADDR = 20, 74
@@ -109,6 +111,8 @@ def answer_udp(sock, transparent):
         text = f"direct {plain(who[0])} {len(data)}".encode()
         sock.sendmsg([text], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)], 0, who)
         return
+    if data.startswith(b"late"):
+        time.sleep(float(data[4:]))
     family, address, port = key = original_destination(ancillary)
     # Kept open, as a pool of them would be: it must not take the datagrams of the next client.
     if key not in replies:
@@ -149,6 +153,9 @@ def ask(proto, address, port, **options):
         sock.bind((options.get("from", ""), int(options.get("sport", 0))))
     try:
         sock.connect((address, int(port)))
+        if "late" in options:
+            sock.send(f"late {options['late']}".encode())
+            sock.recv(65536)
         if proto == "udp":
             sock.send(bytes(int(options.get("size", 1))))
         data = sock.recv(65536)
@@ -281,6 +288,38 @@ client_resets() {
 	"$lab" enter client nstat -asz TcpOutRsts | grep Tcp
 }
 
+# The router's connection tracking forgets what a client sent, then the server answers: the client's
+# next datagram is no answer to the server.
+forgotten() {
+	local family setting=net.netfilter.nf_conntrack_udp_timeout
+	"$lab" enter router sysctl -q "$setting=1" "${setting}_stream=1"
+	for family in 4 6; do
+		addresses "$family"
+		expect "forgotten-prerouting-$family" "proxy $service 7000" client udp "$service" 7000 late=1.5 wait=4
+		expect "forgotten-output-$family" "proxy $service 7000" router udp "$service" 7000 late=1.5 wait=4
+	done
+	"$lab" enter router sysctl -q "$setting=30" "${setting}_stream=120"
+}
+
+# What leaves for servers with a client's address still is tracked: it may be masqueraded.
+masqueraded() {
+	local family
+	"$lab" enter router nft -f - <<-END
+		table inet rules_test {
+			chain postrouting {
+				type nat hook postrouting priority srcnat; policy accept;
+				oifname "wan0" masquerade
+			}
+		}
+	END
+	for family in 4 6; do
+		addresses "$family"
+		expect "masqueraded-transparent-source-udp$family" "direct $router_wan" router udp "$service" 7000 \
+			mark=0x5ea from="$client" sport=4322
+	done
+	"$lab" enter router nft delete table inet rules_test
+}
+
 check_traffic() {
 	local proxy family resets setting
 	local settings=(ipv4.conf.all.rp_filter ipv4.conf.all.src_valid_mark ipv4.tcp_fwmark_accept)
@@ -299,6 +338,9 @@ check_traffic() {
 		expect "time-wait-reuse-$family" "proxy $service 7000" client tcp "$service" 7000 sport=5000 times=3
 		result "time-wait-reuse-no-reset-$family" "$(client_resets)" "$resets"
 	done
+
+	forgotten
+	masqueraded
 
 	for setting in "${settings[@]}"; do
 		"$lab" enter router sysctl -q "net.$setting=1"
@@ -358,6 +400,7 @@ foreign_rules() {
 	for tool in iptables ip6tables; do
 		"$lab" enter router "$tool" -w -t mangle -"$1" PREROUTING -i wan1 -j MARK --set-mark 0x1000
 		"$lab" enter router "$tool" -w -t mangle -"$1" OUTPUT -o wan1 -j ACCEPT
+		"$lab" enter router "$tool" -w -t raw -"$1" OUTPUT -o wan1 -j ACCEPT
 	done
 }
 
