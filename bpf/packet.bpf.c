@@ -50,14 +50,19 @@ static int is_over(struct seam_pair *p, const struct frame *f)
 	return 1;
 }
 
-static __always_inline int send_by(struct __sk_buff *skb, const struct frame *f, __u32 ifindex)
+/* Told who is next, the helper looks up no route. Its own lookup is the wrong one where a socket is bound to an
+ * interface: that of IPv6 takes a better route by another one (it prefers the interface, and does not insist),
+ * and what it finds there is nobody's neighbour here. */
+static __always_inline int send_by(struct __sk_buff *skb, const struct frame *f, struct way *way)
 {
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return TC_ACT_SHOT;
 	/* It takes the place of an Ethernet header for granted. */
 	if (!f->l3 && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return TC_ACT_SHOT;
-	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+	if (!way->next.nh_family)
+		return bpf_redirect_neigh(way->ifindex, NULL, 0, 0);
+	return bpf_redirect_neigh(way->ifindex, &way->next, sizeof(way->next), 0);
 }
 
 /* TCP's segments were made to fit (take_over()). */
@@ -73,6 +78,7 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 				   __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
+	struct way way;
 
 	if (f->irregular || f->broken || f->ttl <= 1 || is_too_long(skb, f, o->ifindex)) {
 		__sync_fetch_and_add(&s->dropped, 1);
@@ -83,7 +89,10 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 	__sync_fetch_and_add(&s->bytes, f->payload);
 	if (f->key.protocol == IPPROTO_TCP)
 		record(f, p, side);
-	return seam_translate(skb, f, p, side) ? TC_ACT_SHOT : send_by(skb, f, o->ifindex);
+	if (seam_translate(skb, f, p, side))
+		return TC_ACT_SHOT;
+	read_way(o, &way);
+	return send_by(skb, f, &way);
 }
 
 static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
@@ -104,12 +113,12 @@ static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct 
 
 static __always_inline int serve_error(struct __sk_buff *skb, struct frame *f)
 {
-	__u32 ifindex = 0;
-	int r = is_too_big(skb, f) ? seam_too_big(skb, f, &ifindex) : -1;
+	struct way way = {};
+	int r = is_too_big(skb, f) ? seam_too_big(skb, f, &way) : -1;
 
 	if (r)
 		return r < 0 ? TC_ACT_UNSPEC : TC_ACT_SHOT;
-	return send_by(skb, f, ifindex);
+	return send_by(skb, f, &way);
 }
 
 /* @l3: where the network header is. Frames for other hosts, and of VLANs, which come again on their own

@@ -24,3 +24,18 @@ struct {
 	__type(key, __u32);
 	__type(value, struct seam_label);
 } seam_labels SEC(".maps");
+
+struct way {
+	__u32 ifindex;
+	struct bpf_redir_neigh next; /* nh_family 0: not told */
+};
+
+/* The way to the host of @s. User space may be changing it: a packet may go wrong then, as when a route
+ * changes. */
+static __always_inline void read_way(const struct seam_side *s, struct way *ret)
+{
+	ret->next.nh_family = *(volatile const __u32 *)&s->next_family;
+	ret->ifindex = s->ifindex;
+	for (int i = 0; i < 4; i++)
+		ret->next.ipv6_nh[i] = s->next_hop[i];
+}

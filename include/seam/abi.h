@@ -154,7 +154,10 @@ struct seam_side {
 	__u32 window;  /* with it, in bytes */
 	__u32 fin;     /* one past the FIN, once SEAM_CLOSING_FIN */
 	__u32 dropped; /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
-	__u32 pad1[5];
+
+	/* user space, at any time: who packets to this side's host are handed to on the link */
+	__u32 next_family; /* AF_INET, AF_INET6; 0: the kernel looks it up for each packet */
+	__u32 next_hop[4]; /* network byte order, IPv4 in the first */
 
 	/* user space, when the pair is made; ifindex and mark also later */
 	struct seam_tuple in;

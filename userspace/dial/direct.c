@@ -112,15 +112,16 @@ static int ask_route(struct dial *dial, int *ret_index)
 	const struct route_question question = { .destination = *to,
 						 .source = *bind_address(options, to->family),
 						 .mark = options->routing_mark };
-	int index, r;
+	struct route_answer answer;
+	int r;
 
 	if (options->netns || to->scope)
 		return 0;
-	r = route_ask(dial->request.env->routes, &question, &index);
+	r = route_ask(dial->request.env->routes, &question, &answer);
 	if (r)
 		return refused(r, "route of auto_detect_interface", &dial->call);
-	if (index != LOOPBACK_IFINDEX)
-		*ret_index = index;
+	if (answer.interface != LOOPBACK_IFINDEX)
+		*ret_index = answer.interface;
 	return 0;
 }
 

@@ -152,7 +152,7 @@ static bool reaches(void *owner, int interface)
 	const struct route_question question = { .destination = dial->request.target.addr,
 						 .mark = dialer_of(dial)->routing_mark,
 						 .interface = interface };
-	int found;
+	struct route_answer found;
 
 	return !route_ask(dial->request.env->routes, &question, &found);
 }
@@ -166,6 +166,7 @@ static void make_plan(struct interfaces_dial *d)
 	const struct strategy *strategy = request->strategy ? request->strategy : &self->strategy;
 	const struct route_question question = { .destination = request->target.addr,
 						 .mark = self->routing_mark };
+	struct route_answer answer;
 
 	if (request->interface) {
 		d->plan = (struct strategy_plan){ .interfaces = { request->interface->index },
@@ -173,9 +174,8 @@ static void make_plan(struct interfaces_dial *d)
 						  .count = 1 };
 		return;
 	}
-	if (strategy_needs_default(strategy) &&
-	    route_ask(request->env->routes, &question, &d->route))
-		d->route = 0;
+	d->route =
+		strategy_needs_default(strategy) && !route_ask(request->env->routes, &question, &answer) ? answer.interface : 0;
 	strategy_plan(strategy, request->env->interfaces, d->route, reaches, &d->base, &d->plan);
 }
 

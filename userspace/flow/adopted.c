@@ -102,20 +102,24 @@ static void end(struct adopted *a, enum flow_end why)
 	free(a);
 }
 
-/* Which interface its socket was bound to is not known: as long as the way is there it is kept. */
+/* Which interface its socket was bound to is not known: as long as that is there it is kept, and only the
+ * gateway is asked for. */
 static void follow(const struct adopted *a, const struct netif_list *interfaces)
 {
 	for (int side = 0; side < SIDES; side++) {
-		const struct packet_end *e = &a->spec.end[side];
+		struct packet_end e = a->spec.end[side];
 		const struct netif *now = netif_by_index(interfaces,
 							 (int)a->pair.shared->side[side].ifindex);
-		struct route_question question = { .destination = e->remote, .mark = e->mark };
-		int interface;
+		struct route_question question = { .destination = e.remote, .mark = e.mark };
+		struct route_answer answer;
 
 		if (now && now->up)
+			question.interface = now->index;
+		if (route_ask(&a->worker->routes, &question, &answer) || !answer.next_hop.family)
 			continue;
-		if (!route_ask(&a->worker->routes, &question, &interface))
-			park_set_way(&a->pair, side, interface, e->mark);
+		e.interface = answer.interface;
+		e.next_hop = answer.next_hop;
+		(void)packet_set_way(&a->pair, side, &e);
 	}
 }
 
@@ -127,10 +131,13 @@ static void on_timer(struct timer *timer)
 	enum flow_end why = park_judge(&a->pair, &a->park, &w->config->relay, w->loop.now_ms,
 				       &delay);
 
-	if (why)
+	if (why) {
 		end(a, why);
-	else
-		timer_start(&a->timer, &w->loop.timers, delay);
+		return;
+	}
+	if (w->dial_env.interfaces && park_wants_way(&a->park, w->loop.now_ms))
+		follow(a, w->dial_env.interfaces);
+	timer_start(&a->timer, &w->loop.timers, delay);
 }
 
 static uint64_t age_of(const struct seam_label *label)

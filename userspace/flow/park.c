@@ -75,14 +75,6 @@ bool park_wants_way(struct park *park, uint64_t now_ms)
 	return true;
 }
 
-void park_set_way(const struct packet_pair *pair, int side, int interface, uint32_t mark)
-{
-	const struct seam_side *now = &pair->shared->side[side];
-
-	if (now->ifindex != (uint32_t)interface || now->mark != mark)
-		(void)packet_set_way(pair, side, interface, mark);
-}
-
 void park_release(struct packet_pair *pair, enum flow_end why, bool kept)
 {
 	if (kept)
@@ -100,7 +92,7 @@ void park_follow(struct tcp_flow *f)
 		struct packet_end end;
 
 		if (!relay_packet_way(&f->worker->routes, f->side[side].fd, &end))
-			park_set_way(&f->relay.pair, side, end.interface, end.mark);
+			(void)packet_set_way(&f->relay.pair, side, &end);
 	}
 }
 

@@ -22,7 +22,5 @@ enum flow_end park_judge(const struct packet_pair *pair, struct park *park,
 			 uint32_t *ret_delay_ms);
 /* Whether it is time to ask for the ways again: packets have come since. */
 bool park_wants_way(struct park *park, uint64_t now_ms);
-/* The packets of @side go by @interface with @mark from now on, if they did not. */
-void park_set_way(const struct packet_pair *pair, int side, int interface, uint32_t mark);
 /* Its end: @kept: it goes on without us; else RST to both hosts, unless they have ended it. */
 void park_release(struct packet_pair *pair, enum flow_end why, bool kept);

@@ -86,12 +86,12 @@ static struct netif *default_of(struct netif_reader *reader, const struct netif_
 				const char *internet)
 {
 	struct route_question question = { .mark = reader->mark };
-	int index;
+	struct route_answer answer;
 
 	if (addr_parse(internet, 0, &question.destination) ||
-	    route_ask(&reader->routes, &question, &index))
+	    route_ask(&reader->routes, &question, &answer))
 		return NULL;
-	return find(list, index);
+	return find(list, answer.interface);
 }
 
 static void mark_defaults(struct netif_reader *reader, struct netif_list *list)

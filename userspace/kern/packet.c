@@ -111,6 +111,42 @@ static void release(const struct packet_pair *pair)
 	p->used--;
 }
 
+/* Network byte order, IPv4 in the first. */
+struct next_hop {
+	uint32_t family, word[4];
+};
+
+static struct next_hop next_hop_of(const struct packet_end *end)
+{
+	struct next_hop next = { .family = end->next_hop.family };
+
+	if (next.family != AF_UNSPEC)
+		fill_address((uint8_t *)next.word, &end->next_hop);
+	return next;
+}
+
+/* A packet that is sent meanwhile gets the kernel's own answer rather than half of ours. */
+static void store_way(struct seam_side *s, const struct packet_end *end)
+{
+	struct next_hop next = next_hop_of(end);
+
+	__atomic_store_n(&s->next_family, 0, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 4; i++)
+		__atomic_store_n(&s->next_hop[i], next.word[i], __ATOMIC_RELAXED);
+	__atomic_store_n(&s->mark, end->mark, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->ifindex, (uint32_t)end->interface, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->next_family, next.family, __ATOMIC_RELEASE);
+}
+
+static bool has_way(const struct seam_side *s, const struct packet_end *end)
+{
+	struct next_hop next = next_hop_of(end);
+
+	return s->ifindex == (uint32_t)end->interface && s->mark == end->mark &&
+	       s->next_family == next.family &&
+	       !memcmp(s->next_hop, next.word, sizeof(s->next_hop));
+}
+
 static void fill(const struct packet_pair *pair, const struct packet_spec *spec)
 {
 	struct seam_pair *s = pair->shared;
@@ -118,8 +154,7 @@ static void fill(const struct packet_pair *pair, const struct packet_spec *spec)
 	memset(s, 0, sizeof(*s));
 	for (int side = 0; side < 2; side++) {
 		s->side[side].in = tuple_of(&spec->end[side], spec->protocol);
-		s->side[side].ifindex = (uint32_t)spec->end[side].interface;
-		s->side[side].mark = spec->end[side].mark;
+		store_way(&s->side[side], &spec->end[side]);
 	}
 	if (spec->protocol == IPPROTO_UDP) {
 		s->state = SEAM_PACKET_TAKEN;
@@ -219,15 +254,14 @@ void packet_remove(struct packet_pair *pair)
 	*pair = (struct packet_pair){ .packet = NULL };
 }
 
-int packet_set_way(const struct packet_pair *pair, int side, int interface, uint32_t mark)
+int packet_set_way(const struct packet_pair *pair, int side, const struct packet_end *end)
 {
-	int r = packet_attach(pair->packet, interface);
+	struct seam_side *s = &pair->shared->side[side];
+	int r = has_way(s, end) ? 0 : packet_attach(pair->packet, end->interface);
 
-	if (r)
-		return r;
-	__atomic_store_n(&pair->shared->side[side].mark, mark, __ATOMIC_RELAXED);
-	__atomic_store_n(&pair->shared->side[side].ifindex, (uint32_t)interface, __ATOMIC_RELAXED);
-	return 0;
+	if (!r && !has_way(s, end))
+		store_way(s, end);
+	return r;
 }
 
 int packet_set_label(const struct packet_pair *pair, const struct seam_label *label)
@@ -339,6 +373,9 @@ static void read_spec(const struct packet_pair *pair, struct packet_spec *ret)
 			.interface = (int)s->ifindex,
 			.mark = s->mark,
 		};
+		if (s->next_family)
+			ret->end[i].next_hop = addr_of((const uint8_t *)s->next_hop,
+						       (uint8_t)s->next_family, 0);
 	}
 	(void)bpf_map_lookup_elem(pair->packet->labels_fd, &pair->index, &ret->label);
 }

@@ -60,10 +60,12 @@ void packet_interfaces(struct packet *packet, const struct netif_list *list);
 int packet_attach(struct packet *packet, int interface);
 
 /* One connection of a pair: its packets arrive from @remote for @local, and leave to @remote by @interface
- * (route_ask(), with @mark) with @mark set. */
+ * and @next_hop (route_ask(), with @mark) with @mark set. @next_hop AF_UNSPEC: the kernel looks it up for each
+ * packet, which fails where IPv6 has a better route by another interface. */
 struct packet_end {
 	struct addr remote, local;
 	int interface;
+	struct addr next_hop;
 	uint32_t mark;
 };
 
@@ -89,8 +91,8 @@ int packet_open(const struct packet_pair *pair);
 /* From now on its packets are the stack's, whose answer is RST where no socket is. The pair is dead; NULL
  * is fine. */
 void packet_remove(struct packet_pair *pair);
-/* The way to @side's host changed. */
-int packet_set_way(const struct packet_pair *pair, int side, int interface, uint32_t mark);
+/* The packets of @side go the way of @end from now on (its addresses do not matter), if they did not. */
+int packet_set_way(const struct packet_pair *pair, int side, const struct packet_end *end);
 /* What `seamctl flows list` shows of it changed. */
 int packet_set_label(const struct packet_pair *pair, const struct seam_label *label);
 

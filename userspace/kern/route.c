@@ -1,6 +1,7 @@
 #include "kern/route.h"
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <string.h>
 #include "base/cleanup.h"
 #include "kern/netlink.h"
 #include "net/sock.h"
@@ -9,8 +10,8 @@
 #define ANSWER_BYTES   4096 /* one route; with next hops without end it is -EMSGSIZE */
 
 struct answer {
-	unsigned char type; /* RTN_* */
-	int interface;      /* 0: one of several next hops */
+	unsigned char type;      /* RTN_* */
+	struct route_answer way; /* interface 0: one of several next hops */
 };
 
 int route_socket_init(struct route_socket *socket)
@@ -59,10 +60,52 @@ static const struct nlmsghdr *put_question(char *buffer, struct route_socket *so
 	return m;
 }
 
+static bool take_address(sa_family_t family, const void *bytes, size_t size, struct addr *ret)
+{
+	const bool is_v4 = family == AF_INET;
+
+	if ((!is_v4 && family != AF_INET6) || size < (is_v4 ? sizeof(ret->v4) : sizeof(ret->v6)))
+		return false;
+	*ret = (struct addr){ .family = family };
+	if (is_v4)
+		memcpy(&ret->v4, bytes, sizeof(ret->v4));
+	else
+		memcpy(&ret->v6, bytes, sizeof(ret->v6));
+	return true;
+}
+
+static bool needs_scope(const struct addr *addr)
+{
+	return addr->family == AF_INET6 &&
+	       (IN6_IS_ADDR_LINKLOCAL(&addr->v6) || IN6_IS_ADDR_MC_LINKLOCAL(&addr->v6) ||
+		IN6_IS_ADDR_MC_NODELOCAL(&addr->v6));
+}
+
+/* Without a gateway there is the destination, which the answer tells as well. */
+static struct addr next_hop_of(const struct nlattr *const *attributes, sa_family_t family)
+{
+	const struct nlattr *via = attributes[RTA_VIA], *plain = attributes[RTA_GATEWAY];
+	struct addr addr = { .family = AF_UNSPEC };
+
+	if (netlink_holds(via, sizeof(struct rtvia))) {
+		const struct rtvia *v = mnl_attr_get_payload(via);
+
+		(void)take_address(v->rtvia_family, v->rtvia_addr,
+				   mnl_attr_get_payload_len(via) - sizeof(*v), &addr);
+		return addr;
+	}
+	if (!plain)
+		plain = attributes[RTA_DST];
+	if (plain)
+		(void)take_address(family, mnl_attr_get_payload(plain),
+				   mnl_attr_get_payload_len(plain), &addr);
+	return addr;
+}
+
 static int take_answer(const struct nlmsghdr *m, struct answer *ret)
 {
-	const struct nlattr *attributes[RTA_OIF + 1] = { NULL };
-	struct netlink_table table = { .list = attributes, .count = RTA_OIF + 1 };
+	const struct nlattr *attributes[RTA_VIA + 1] = { NULL };
+	struct netlink_table table = { .list = attributes, .count = RTA_VIA + 1 };
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(m);
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(m);
 
@@ -73,7 +116,10 @@ static int take_answer(const struct nlmsghdr *m, struct answer *ret)
 	mnl_attr_parse(m, sizeof(*rtm), netlink_tabulate, &table);
 	*ret = (struct answer){ .type = rtm->rtm_type };
 	if (netlink_holds(attributes[RTA_OIF], sizeof(uint32_t)))
-		ret->interface = (int)mnl_attr_get_u32(attributes[RTA_OIF]);
+		ret->way.interface = (int)mnl_attr_get_u32(attributes[RTA_OIF]);
+	ret->way.next_hop = next_hop_of(attributes, rtm->rtm_family);
+	if (needs_scope(&ret->way.next_hop))
+		ret->way.next_hop.scope = (uint32_t)ret->way.interface;
 	return 0;
 }
 
@@ -137,6 +183,24 @@ static int open_asking(const struct route_question *q)
 	return TAKE_FD(fd);
 }
 
+/* Of a way that a socket which is bound to the interface has found: with its source, and as the kernel looks
+ * it up with an interface and no source, which insists on the interface too. */
+static void ask_next_hop6(struct route_socket *socket, struct route_question q, int fd,
+			  struct route_answer *ret)
+{
+	struct answer answer;
+
+	*ret = (struct route_answer){ .interface = q.interface };
+	if (!sock_local_addr(fd, &q.source) && !ask(socket, &q, 0, &answer) &&
+	    answer.way.interface == q.interface) {
+		*ret = answer.way;
+		return;
+	}
+	q.source = (struct addr){ .family = AF_UNSPEC };
+	if (!ask(socket, &q, 0, &answer) && answer.way.interface == q.interface)
+		*ret = answer.way;
+}
+
 /* IPv6 sockets find more than RTM_GETROUTE does (ip6_dst_lookup_tail(), ip6_route_output_flags()): a route
  * for some sources only (`default from 2001:db8::/56`, OpenWrt) is tried with the source that would be
  * chosen, and a socket that is bound to an interface insists on it, a question with a source only
@@ -153,17 +217,10 @@ static int ask_again6(struct route_socket *socket, struct route_question *q, int
 	if (connect(fd, (struct sockaddr *)&sa, len) < 0)
 		return -errno;
 	if (q->interface) {
-		ret->interface = q->interface;
+		ask_next_hop6(socket, *q, fd, &ret->way);
 		return 0;
 	}
 	return sock_local_addr(fd, &q->source) ? err : ask(socket, q, 0, ret);
-}
-
-static bool needs_scope(const struct addr *addr)
-{
-	return addr->family == AF_INET6 &&
-	       (IN6_IS_ADDR_LINKLOCAL(&addr->v6) || IN6_IS_ADDR_MC_LINKLOCAL(&addr->v6) ||
-		IN6_IS_ADDR_MC_NODELOCAL(&addr->v6));
 }
 
 /* A link-local address names its interface. -EINVAL: it names none, or another than was asked for. */
@@ -195,7 +252,7 @@ static int settle(struct route_question *q)
 }
 
 int route_ask(struct route_socket *socket, const struct route_question *question,
-	      int *ret_interface)
+	      struct route_answer *ret)
 {
 	struct route_question q = *question;
 	struct answer answer = { 0 };
@@ -205,7 +262,7 @@ int route_ask(struct route_socket *socket, const struct route_question *question
 		return r;
 	r = ask_real(socket, &q, &answer);
 	if (q.destination.family == AF_INET6) {
-		if (r || (q.interface && answer.interface != q.interface))
+		if (r || (q.interface && answer.way.interface != q.interface))
 			r = ask_again6(socket, &q, r ? r : -ENETUNREACH, &answer);
 	} else if (r && refused_source(socket, &q, r)) {
 		q.source = (struct addr){ .family = AF_UNSPEC };
@@ -213,8 +270,8 @@ int route_ask(struct route_socket *socket, const struct route_question *question
 	}
 	if (r)
 		return r;
-	if (!answer.interface || (q.interface && answer.interface != q.interface))
+	if (!answer.way.interface || (q.interface && answer.way.interface != q.interface))
 		return -ENETUNREACH;
-	*ret_interface = answer.interface;
+	*ret = answer.way;
 	return 0;
 }

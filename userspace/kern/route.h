@@ -14,8 +14,15 @@ struct route_question {
 	int interface; /* not 0: only a route that leaves by it counts */
 };
 
+struct route_answer {
+	int interface;
+	/* Who packets are handed to on the link: the gateway, of IPv4 maybe an IPv6 one (RFC 5549), or the
+	 * destination itself. Without port. AF_UNSPEC: there is a way, but the kernel did not tell it all. */
+	struct addr next_hop;
+};
+
 int route_socket_init(struct route_socket *socket);
 void route_socket_deinit(struct route_socket *socket);
-/* The index of the interface. -errno as connect() would say it: -ENETUNREACH, -EHOSTUNREACH, -EACCES. */
+/* -errno as connect() would say it: -ENETUNREACH, -EHOSTUNREACH, -EACCES; @ret is as it was then. */
 int route_ask(struct route_socket *socket, const struct route_question *question,
-	      int *ret_interface);
+	      struct route_answer *ret);

@@ -15,10 +15,12 @@ bool relay_packet_wants(const struct relay *relay)
 	       !taker_has_ended(relay);
 }
 
-/* As the socket's own packets go. The route is asked for without its source where that is not ours. */
+/* As the socket's own packets go. The route is asked for without its source where that is not ours. A pair
+ * whose next hop is not told keeps its sockets, which know it. */
 int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret)
 {
 	struct route_question question;
+	struct route_answer answer;
 	int r = sock_peer_addr(fd, &ret->remote);
 
 	if (!r)
@@ -32,7 +34,12 @@ int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret
 	if (!sock_is_transparent(fd, ret->local.family))
 		question.source = ret->local;
 	question.source.port = 0;
-	return route_ask(routes, &question, &ret->interface);
+	r = route_ask(routes, &question, &answer);
+	if (r)
+		return r;
+	ret->interface = answer.interface;
+	ret->next_hop = answer.next_hop;
+	return answer.next_hop.family == AF_UNSPEC ? -ENETUNREACH : 0;
 }
 
 static enum relay_untaken why_not_added(int err)

@@ -47,14 +47,16 @@ struct bench {
 static struct bench *bench; /* for the fakes */
 
 int route_ask(struct route_socket *socket, const struct route_question *question,
-	      int *ret_interface)
+	      struct route_answer *ret)
 {
 	assert_ptr_equal(socket, &bench->routes);
 	assert_int_equal(question->destination.family, AF_INET6);
 	assert_int_equal(question->mark, MARK);
 	if (question->interface == LAN || (!question->interface && !bench->default_interface))
 		return -ENETUNREACH;
-	*ret_interface = question->interface ? question->interface : bench->default_interface;
+	*ret = (struct route_answer){
+		.interface = question->interface ? question->interface : bench->default_interface
+	};
 	return 0;
 }
 

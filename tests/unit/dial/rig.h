@@ -45,12 +45,12 @@ static struct {
 
 /* The kernel's answers, as the tests want them; weak, should the real one be linked as well. */
 __attribute__((weak)) int route_ask(struct route_socket *socket,
-				    const struct route_question *question, int *ret_interface)
+				    const struct route_question *question, struct route_answer *ret)
 {
 	routes.asked++;
 	routes.question = *question;
 	if (!routes.err)
-		*ret_interface = routes.interface;
+		*ret = (struct route_answer){ .interface = routes.interface };
 	return routes.err;
 }
 

@@ -23,6 +23,11 @@ static const char setup[] =
 	"ip addr add fd01::1/64 dev a0 nodad\n"
 	"ip addr add fd02::1/64 dev b0 nodad\n"
 	"ip route add default via 10.1.0.2 metric 10\n"
+	"ip route add 198.18.0.0/24 via inet6 fe80::9 dev b0\n"
+	"ip route add 198.18.1.0/24 dev c0\n"
+	"ip route add 198.18.2.0/24 via 10.9.9.9 dev c0 onlink\n"
+	"ip -6 route add 2001:db8:6::/48 via fe80::7 dev b0\n"
+	"ip -6 route add 2001:db8:7::/48 dev c0\n"
 	"ip route add 192.0.2.0/24 nexthop via 10.1.0.2 nexthop via 10.2.0.2\n"
 	"ip -6 route add default via fd01::2 metric 10\n"
 	"ip -6 route add default via fd02::2 dev b0 metric 20\n"
@@ -54,9 +59,10 @@ struct question {
 	const char *answer;                           /* interface, NULL: @err */
 	uint32_t mark;
 	int err;
+	const char *next; /* hop; NULL: any, "" is none */
 };
 
-static int ask(const struct question *q, int *ret)
+static int ask(const struct question *q, struct route_answer *ret)
 {
 	struct route_question question = { .destination = address(q->destination),
 					   .source = address(q->source),
@@ -67,17 +73,30 @@ static int ask(const struct question *q, int *ret)
 	return route_ask(&routes, &question, ret);
 }
 
+/* A link-local one is told with its interface. */
+static bool is_next(const struct question *q, const struct addr *got, int index)
+{
+	struct addr want = address(*q->next ? q->next : NULL);
+
+	if (want.family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&want.v6))
+		want.scope = (uint32_t)index;
+	return addr_equal(&want, got);
+}
+
 static void check(const struct question *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct question *q = &list[i];
-		int got = -99, r = ask(q, &got);
-		int index = q->answer ? (int)if_nametoindex(q->answer) : -99;
+		struct route_answer got = { .interface = -99 };
+		int r = ask(q, &got), index = q->answer ? (int)if_nametoindex(q->answer) : -99;
+		char text[ADDR_STRLEN];
 
-		if (r != q->err || got != index)
-			fail_msg("to %s from %s by %s mark %u: %d, interface %d", q->destination,
-				 q->source ? q->source : "any", q->interface ? q->interface : "any",
-				 q->mark, r, got);
+		if (r != q->err || got.interface != index ||
+		    (q->next && !is_next(q, &got.next_hop, index)))
+			fail_msg("to %s from %s by %s mark %u: %d, interface %d, next %s",
+				 q->destination, q->source ? q->source : "any",
+				 q->interface ? q->interface : "any", q->mark, r, got.interface,
+				 addr_format(&got.next_hop, text));
 	}
 }
 #define CHECK(...)                                                      \
@@ -128,6 +147,33 @@ static void test_ways(void **state)
 	      { "10.1.0.1", .answer = "lo" }, { "fd01::1", .answer = "lo" });
 }
 
+static void test_next_hop(void **state)
+{
+	CHECK({ "198.41.0.4", .answer = "a0", .next = "10.1.0.2" },
+	      { "198.41.0.4", .mark = 7, .answer = "b0", .next = "10.2.0.2" },
+	      { "198.41.0.4", "192.168.55.5", "b0", .mark = 7, .answer = "b0", .next = "10.2.0.2" },
+	      { "192.0.2.1", .interface = "a0", .answer = "a0", .next = "10.1.0.2" },
+	      { "192.0.2.1", .interface = "b0", .answer = "b0", .next = "10.2.0.2" },
+	      { "10.2.0.77", .answer = "b0", .next = "10.2.0.77" },
+	      { "198.18.0.1", .answer = "b0", .next = "fe80::9" },
+	      { "198.18.1.1", .answer = "c0", .next = "198.18.1.1" },
+	      { "198.18.2.1", .answer = "c0", .next = "10.9.9.9" },
+	      { "2001:503:ba3e::2:30", .answer = "a0", .next = "fd01::2" },
+	      { "fd02::77", .answer = "b0", .next = "fd02::77" },
+	      { "2001:db8:6::1", .answer = "b0", .next = "fe80::7" },
+	      { "2001:db8:7::1", .answer = "c0", .next = "2001:db8:7::1" });
+}
+
+/* The best route leads by another interface, and its gateway is nobody there. */
+static void test_next_hop_of_an_interface(void **state)
+{
+	CHECK({ "2001:503:ba3e::2:30", .interface = "b0", .answer = "b0", .next = "fd02::2" },
+	      { "2001:503:ba3e::2:30", "fd02::1", "b0", .answer = "b0", .next = "fd02::2" },
+	      { "2001:db8:1::1", "fd02::1", "b0", .answer = "b0", .next = "fd02::2" },
+	      { "2001:db8:9::1", "fd02::1", "a0", .answer = "a0", .next = "fd01::2" },
+	      { "2001:db8:2::1", "fd01::1", "b0", .answer = "b0", .next = "fd02::2" });
+}
+
 static void test_mark(void **state)
 {
 	CHECK({ "198.41.0.4", .mark = 7, .answer = "b0" },
@@ -162,10 +208,10 @@ static void test_route_of_a_source(void **state)
 {
 	static const struct question list[] = {
 		{ "3fff::1", .answer = "b0" },
-		{ "3fff::1", .interface = "b0", .answer = "b0" },
+		{ "3fff::1", .interface = "b0", .answer = "b0", .next = "fd02::2" },
 		{ "3fff::1", .interface = "a0", .err = -ENETUNREACH },
 		{ "3fff::1", "3fff:0:1::1", .answer = "b0" },
-		{ "3fff::1", "3fff:0:1::1", "b0", .answer = "b0" },
+		{ "3fff::1", "3fff:0:1::1", "b0", .answer = "b0", .next = "fd02::2" },
 		{ "3fff::1", "fd01::1", .err = -ENETUNREACH },
 		{ "3fff::1", "fd01::1", "b0", .err = -ENETUNREACH },
 	};
@@ -241,23 +287,25 @@ static void test_interface_as_connect(void **state)
 static void test_link_local(void **state)
 {
 	struct route_question question = { .destination = address("fe80::1234") };
-	int a0 = (int)if_nametoindex("a0"), b0 = (int)if_nametoindex("b0"), got = -99;
+	int a0 = (int)if_nametoindex("a0"), b0 = (int)if_nametoindex("b0");
+	struct route_answer got = { .interface = -99 };
 
 	assert_int_equal(route_ask(&routes, &question, &got), -EINVAL);
 	question.destination.scope = (uint32_t)b0;
 	assert_int_equal(route_ask(&routes, &question, &got), 0);
-	assert_int_equal(got, b0);
+	assert_int_equal(got.interface, b0);
+	assert_int_equal(got.next_hop.scope, b0);
 	question.interface = a0;
 	assert_int_equal(route_ask(&routes, &question, &got), -EINVAL);
 	question.destination.scope = 0;
 	assert_int_equal(route_ask(&routes, &question, &got), 0);
-	assert_int_equal(got, a0);
+	assert_int_equal(got.interface, a0);
 }
 
 static void test_nonsense(void **state)
 {
 	struct route_question question = { .destination = { .family = AF_UNSPEC } };
-	int got = -99;
+	struct route_answer got = { .interface = -99 };
 
 	assert_int_equal(route_ask(&routes, &question, &got), -EAFNOSUPPORT);
 	question.destination = address("198.41.0.4");
@@ -265,7 +313,7 @@ static void test_nonsense(void **state)
 	assert_int_equal(route_ask(&routes, &question, &got), -ENODEV);
 	question.destination = address("2001:db8::1");
 	assert_true(route_ask(&routes, &question, &got) < 0);
-	assert_int_equal(got, -99);
+	assert_int_equal(got.interface, -99);
 }
 
 /* An answer that nobody took is not the answer to the next question. */
@@ -306,6 +354,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_next_hop),
+		cmocka_unit_test(test_next_hop_of_an_interface),
 		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_source),
 		cmocka_unit_test(test_route_of_a_source),
