@@ -226,7 +226,7 @@ class Seam(Peer):
 
     def __init__(self, name, port, directory):
         super().__init__(name, port, directory)
-        self.networks = ("tcp", "udp") if name.endswith("-auto") else ("tcp",)
+        self.networks = ("tcp", "udp") if name.endswith(("-auto", "-packet")) else ("tcp",)
 
     def command(self):
         limits = {"max_flows": 100, "max_udp_sessions": self.sessions * 5 // 4} if self.sessions > 1000 else {}

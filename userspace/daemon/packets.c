@@ -51,7 +51,8 @@ static int load(struct packets *p, const struct config *config, bool wanted)
 		r = find_dir(p);
 	if (r || (!wanted && access(p->dir, F_OK)))
 		return r;
-	return packet_load(&p->packet, config->limits.max_flows, p->dir, p->reason);
+	return packet_load(&p->packet, config->limits.max_flows + config->limits.max_udp_sessions,
+			   p->dir, p->reason);
 }
 
 int packets_open(struct packets *p, const struct config *config)
