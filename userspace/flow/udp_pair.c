@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "dial/packet.h"
-#include "flow/park.h"
 #include "flow/worker.h"
 #include "kern/route.h"
 #include "net/sock.h"
@@ -20,7 +19,14 @@ static int ask_way(struct udp_session *s, struct packet_end *end, int interface,
 						 .mark = end->mark,
 						 .interface = interface };
 
-	return route_ask(&s->worker->routes, &question, &end->interface);
+	struct route_answer answer;
+	int r = route_ask(&s->worker->routes, &question, &answer);
+
+	if (r)
+		return r;
+	end->interface = answer.interface;
+	end->next_hop = answer.next_hop;
+	return 0;
 }
 
 static int fill_client(struct udp_session *s, struct packet_end *end)
@@ -148,9 +154,9 @@ void udp_pair_follow(struct udp_session *s)
 	if (!s->pair.pair.packet)
 		return;
 	if (!fill_client(s, &end))
-		park_set_way(&s->pair.pair, CLIENT, end.interface, end.mark);
+		(void)packet_set_way(&s->pair.pair, CLIENT, &end);
 	if (!fill_upstream(s, &end))
-		park_set_way(&s->pair.pair, UPSTREAM, end.interface, end.mark);
+		(void)packet_set_way(&s->pair.pair, UPSTREAM, &end);
 }
 
 void udp_pair_end(struct udp_session *s)
