@@ -8,6 +8,7 @@
 #include "flow/udp_listener.h"
 #include "flow/worker.h"
 
+#define SPARED_MOST       8    /* sessions that turn out to be used, when room is to be made */
 #define UNREACHABLES_MOST 1000 /* a second; as net.ipv4.icmp_msgs_per_sec */
 
 NAME_TABLE(udp_drop_names, UDP_DROP_COUNT, "address", "truncated", "held", "refused", "send",
@@ -23,6 +24,24 @@ static void drop(struct worker *w, enum udp_drop why, const struct datagram *lis
 {
 	for (unsigned i = 0; i < count; i++)
 		w->udp.stats.dropped[why] += datagram_count(&list[i]);
+}
+
+/* What tc translates is used without the table's knowledge. */
+static void make_room(struct udp *udp, const struct addr *source)
+{
+	unsigned spared = 0;
+	struct udp_entry *entry;
+
+	while ((entry = udp_table_victim(&udp->table, source)) != NULL) {
+		struct udp_session *s = container_of(entry, struct udp_session, entry);
+
+		if (spared < SPARED_MOST && udp_pair_was_used(s)) {
+			udp_table_use(&udp->table, entry, true);
+			spared++;
+		} else {
+			udp_session_end(s, END_EVICTED);
+		}
+	}
 }
 
 /* Of one client to one destination. */
@@ -44,6 +63,7 @@ static void take_run(struct worker *w, const struct inbound *inbound, const stru
 		drop(w, UDP_DROP_ADDRESS, list, count);
 		return;
 	}
+	make_room(&w->udp, &list->source);
 	s = udp_session_new(w, inbound, list);
 	if (s)
 		udp_session_take(s, list, count);

@@ -118,7 +118,7 @@ size_t udp_describe(const struct worker *worker, struct udp_info *ret, size_t co
 void udp_take(struct worker *worker, const struct inbound *inbound, const struct datagram *list,
 	      unsigned count);
 
-/* A session for @first and what comes after it; NULL: out of memory. */
+/* A session for @first and what comes after it; NULL: out of memory, or the table is full. */
 struct udp_session *udp_session_new(struct worker *worker, const struct inbound *inbound,
 				    const struct datagram *first);
 /* Datagrams of its client to one destination. The session may be gone. */

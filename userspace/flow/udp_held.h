@@ -29,5 +29,14 @@ void udp_held_add(struct udp_held *held, struct held_datagram *datagram);
 bool udp_held_is_full(const struct udp_held *held);
 /* The one at @index, NULL: there are fewer. */
 const struct held_datagram *udp_held_get(const struct udp_held *held, size_t index);
+/* As it came, from @source. */
+static inline struct datagram udp_held_datagram(const struct held_datagram *held,
+						const struct addr *source)
+{
+	return (struct datagram){ .source = *source,
+				  .destination = held->destination,
+				  .data = held->data,
+				  .len = held->len };
+}
 /* The oldest, which is the caller's to free(); NULL: none. */
 struct held_datagram *udp_held_take(struct udp_held *held);

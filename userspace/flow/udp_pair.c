@@ -26,7 +26,7 @@ static int ask_way(struct udp_session *s, struct packet_end *end, int interface,
 		return r;
 	end->interface = answer.interface;
 	end->next_hop = answer.next_hop;
-	return 0;
+	return answer.next_hop.family == AF_UNSPEC ? -ENETUNREACH : 0;
 }
 
 static int fill_client(struct udp_session *s, struct packet_end *end)

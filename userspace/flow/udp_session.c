@@ -17,8 +17,7 @@
 #include "flow/udp.h"
 #include "flow/worker.h"
 
-#define SPARED_MOST 8     /* sessions that turn out to be used, when room is to be made */
-#define BLOCK_MS    10000 /* a verdict that nothing passes is remembered for */
+#define BLOCK_MS 10000 /* a verdict that nothing passes is remembered for */
 
 NAME_TABLE(udp_state_names, UDP_STATE_COUNT, "route", "dial", "relay", "dns", "block", "close");
 
@@ -157,14 +156,6 @@ static bool is_ours(const struct udp_session *s, const struct addr *destination)
 	return s->entry.destination.family == AF_UNSPEC || addr_equal(destination, &s->destination);
 }
 
-static struct datagram as_datagram(const struct held_datagram *held, const struct addr *source)
-{
-	return (struct datagram){ .source = *source,
-				  .destination = held->destination,
-				  .data = held->data,
-				  .len = held->len };
-}
-
 /* Those that a bound session is not for go on to sessions of their own, for which this one may have to make
  * room: it may be gone. */
 static void forward_held(struct udp_session *s)
@@ -177,7 +168,7 @@ static void forward_held(struct udp_session *s)
 
 	udp_held_init(&others, s->held.budget);
 	while ((held = udp_held_take(&s->held)) != NULL) {
-		const struct datagram datagram = as_datagram(held, &source);
+		const struct datagram datagram = udp_held_datagram(held, &source);
 
 		if (!is_ours(s, &held->destination)) {
 			udp_held_add(&others, held);
@@ -187,7 +178,7 @@ static void forward_held(struct udp_session *s)
 		free(held);
 	}
 	while ((held = udp_held_take(&others)) != NULL) {
-		const struct datagram datagram = as_datagram(held, &source);
+		const struct datagram datagram = udp_held_datagram(held, &source);
 
 		udp_take(w, inbound, &datagram, 1);
 		free(held);
@@ -407,32 +398,12 @@ static int begin_route(struct udp_session *s, const struct datagram *first)
 	return 0;
 }
 
-/* What tc translates is used without the table's knowledge. */
-static void make_room(struct udp *udp, const struct addr *source)
-{
-	unsigned spared = 0;
-	struct udp_entry *entry;
-
-	while ((entry = udp_table_victim(&udp->table, source)) != NULL) {
-		struct udp_session *s = container_of(entry, struct udp_session, entry);
-
-		if (spared < SPARED_MOST && udp_pair_was_used(s)) {
-			udp_table_use(&udp->table, entry, true);
-			spared++;
-		} else {
-			udp_session_end(s, END_EVICTED);
-		}
-	}
-}
-
-/* NULL: none may be, and the datagrams are lost. */
 struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbound,
 				    const struct datagram *first)
 {
 	struct udp *udp = &w->udp;
 	struct udp_session *s;
 
-	make_room(udp, &first->source);
 	s = mem_pool_get(&udp->pool);
 	if (!s)
 		return NULL;
