@@ -338,9 +338,8 @@ static void act(struct udp_session *s)
 		begin_dns(s);
 	else if (s->outbound && s->outbound->dialer)
 		begin_dial(s);
-	else
-		block(s,
-		      verdict->action == ACTION_REJECT && verdict->config->reject == REJECT_DROP);
+	else /* the final outbound may be a block, and no rule's */
+		block(s, verdict->config && verdict->config->reject == REJECT_DROP);
 }
 
 static void unresolved(struct udp_session *s)
