@@ -374,7 +374,8 @@ def other_gateway(env, family, adopt):
         env.daemon.stop()
         env.daemon.start(config)
         adopted(env, client)
-    where, old, new = {"v4": ("10.77.9.9", "10.77.2.2", "10.77.2.99"), "v6": ("fd77:9::9", "fd77:2::2", "fd77:2::99")}[family]
+    where, old, new = {"v4": ("10.77.9.9", "10.77.2.2", "10.77.2.99"),
+                       "v6": ("fd77:9::9", "fd77:2::2", "fd77:2::99")}[family]
     ip = functools.partial(env.lab.run, "router", "ip")
     mac = json.loads(env.lab.run("server", "ip", "-j", "link", "show", "wan0"))[0]["address"]
     ip("neigh", "replace", new, "lladdr", mac, "dev", "wan0", "nud", "permanent")
@@ -386,6 +387,10 @@ def other_gateway(env, family, adopt):
             time.sleep(0.2)
         ip("neigh", "replace", old, "lladdr", "02:00:00:00:00:99", "dev", "wan0", "nud", "permanent")
         ping_pong(client, server, 20, 500)
+        client.shutdown(1)
+        expect_end(server)
+        server.shutdown(1)
+        expect_end(client)
     finally:
         ip("route", "replace", where, "via", old, "dev", "wan0", "metric", "10")
         for address in (old, new):

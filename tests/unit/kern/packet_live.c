@@ -23,11 +23,10 @@ struct scene {
 	int why;     /* it must never be taken, for this reason; 0: it is taken */
 	bool killed; /* once taken */
 	bool survives;
-	int resets; /* 1: the client, 2: the server, once taken */
-	bool owes;  /* user space says that it has a byte left */
-	bool told;  /* the next hops, which are the hosts */
-	const char *
-		late; /* commands, once the sockets are connected, of which the server's is bound */
+	int resets;       /* 1: the client, 2: the server, once taken */
+	bool owes;        /* user space says that it has a byte left */
+	bool told;        /* the next hops, which are the hosts */
+	const char *late; /* commands, once taken */
 };
 
 static struct packet *packet;
@@ -137,10 +136,6 @@ static struct packet_pair add_pair(const struct scene *scene, const int fd[2])
 	struct packet_pair pair;
 	int on = 1;
 
-	if (scene->late) {
-		assert_int_equal(setsockopt(fd[1], SOL_SOCKET, SO_BINDTODEVICE, "r1", 2), 0);
-		assert_true(run(scene->late));
-	}
 	for (int i = 0; i < 2; i++) {
 		describe(fd[i], &spec.end[i]);
 		if (scene->told)
@@ -245,6 +240,8 @@ static void follow(const struct scene *scene, struct packet_pair *pair, const in
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(setsockopt(fd[i], IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	if (scene->late)
+		assert_true(run(scene->late));
 	if (scene->survives)
 		restart(pair, fd);
 	if (scene->killed) {
