@@ -30,12 +30,12 @@ def is_parked(env, client):
     return flow if flow and flow["state"] == "parked" else None
 
 
-def talk_until_taken(env, client, server):
+def talk_until_taken(env, client, server, ask=None):
     deadline = time.monotonic() + 5
     while not is_parked(env, client):
         check(time.monotonic() < deadline, f"it is not taken: {env.daemon.flow_of(client)}")
         time.sleep(0.03)
-        ping_pong(client, server, 1, 100)
+        ping_pong(*((server, client) if ask is server else (client, server)), 1, 100)
 
 
 def warm(env, family="v4", rounds=10):
@@ -351,7 +351,9 @@ def other_way(env):
 
 def better_way(env, family):
     """A better route leads by another interface: what is bound to its own stays there, and all goes on."""
-    client, server = warm(env, family)
+    client, server = env.pair(family)
+    ping_pong(client, server, 10, 100)
+    talk_until_taken(env, client, server, ask=server)  # a bound socket is found by packets of its interface only
     where = {"v4": "10.77.9.9", "v6": "fd77:9::9"}[family]
     better = (where, "via", {"v4": "10.77.3.2", "v6": "fd77:3::2"}[family], "dev", "wan1", "metric", "5")
     env.lab.run("router", "ip", "route", "add", *better)
