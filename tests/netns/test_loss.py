@@ -3,6 +3,7 @@
 goes on, new connections take the new way, and the daemon tells what is there now. Three uplinks: wan0, wan1 and wan2,
 which a case makes and takes away."""
 import contextlib
+import dataclasses
 import json
 import re
 import sys
@@ -23,6 +24,7 @@ GATEWAY = {"wan0": {"v4": "10.77.2.2", "v6": "fd77:2::2"}, "wan1": {"v4": "10.77
 BY_ROUTE = Config("auto", enter_after=0)
 BOUND = Config("auto", enter_after=0, outbound={"bind_interface": "wan2"})
 AUTO = Config("auto", enter_after=0, route={"auto_detect_interface": True})
+PACKET = dataclasses.replace(AUTO, relay={"packet": "auto"})
 TRANSPARENT = Config("auto", enter_after=0, outbound={"transparent_source": "address"})
 END_SECONDS, TELL_SECONDS = 2, 1  # within which a flow ends, and the daemon tells
 
@@ -293,7 +295,7 @@ def main():
         suite.add(f"loss/told/defaults/{family}", defaults, BY_ROUTE, family=family)
         suite.add(f"loss/address-gone/{family}", address_gone, BY_ROUTE, family=family)
         suite.add(f"loss/foreign-source/{family}", foreign_source, TRANSPARENT, family=family)
-        for name, config in (("by-route", BY_ROUTE), ("auto-detect", AUTO)):
+        for name, config in (("by-route", BY_ROUTE), ("auto-detect", AUTO), ("packet", PACKET)):
             suite.add(f"loss/new-way/{name}/{family}", new_way, config, family=family, replace=config is BY_ROUTE)
     for name, how in (("down", ("set", "wan2", "down")), ("deleted", ("del", "wan2"))):
         suite.add(f"loss/{name}/bound", interface_gone, BOUND, how=how, reason="interface-gone", bystanders=False)

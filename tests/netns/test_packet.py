@@ -3,6 +3,7 @@
 ends, and what is told of them."""
 import contextlib
 import dataclasses
+import functools
 import json
 import socket
 import sys
@@ -18,6 +19,7 @@ from verdict import check, wait_for
 QUIET = Config("packet", enter_after=4, relay={"stall_after": 0})
 STALL = Config("packet", enter_after=4, relay={"stall_after": "4MiB"})
 AUTO = Config("auto", enter_after=4, relay={"packet": "auto", "stall_after": "4MiB"})
+BOUND = dataclasses.replace(QUIET, route={"auto_detect_interface": True})
 IDLE = dataclasses.replace(QUIET, idle_timeout="2s")
 HALF = dataclasses.replace(QUIET, half_close_timeout="2s")
 CLOSE = dataclasses.replace(QUIET, relay={"stall_after": 0, "on_exit": "close"}, drain_timeout="1s")
@@ -28,12 +30,12 @@ def is_parked(env, client):
     return flow if flow and flow["state"] == "parked" else None
 
 
-def talk_until_taken(env, client, server):
+def talk_until_taken(env, client, server, ask=None):
     deadline = time.monotonic() + 5
     while not is_parked(env, client):
         check(time.monotonic() < deadline, f"it is not taken: {env.daemon.flow_of(client)}")
         time.sleep(0.03)
-        ping_pong(client, server, 1, 100)
+        ping_pong(*((server, client) if ask is server else (client, server)), 1, 100)
 
 
 def warm(env, family="v4", rounds=10):
@@ -347,6 +349,56 @@ def other_way(env):
         env.lab.run("router", "ip", "route", "add", "10.77.9.9/32", "via", "10.77.2.2", "metric", "10")
 
 
+def better_way(env, family):
+    """A better route leads by another interface: what is bound to its own stays there, and all goes on."""
+    client, server = env.pair(family)
+    ping_pong(client, server, 10, 100)
+    talk_until_taken(env, client, server, ask=server)  # a bound socket is found by packets of its interface only
+    where = {"v4": "10.77.9.9", "v6": "fd77:9::9"}[family]
+    better = (where, "via", {"v4": "10.77.3.2", "v6": "fd77:3::2"}[family], "dev", "wan1", "metric", "5")
+    env.lab.run("router", "ip", "route", "add", *better)
+    try:
+        before = packets_out(env, "wan0")
+        for _ in range(3):
+            ping_pong(client, server, 20, 500)
+            time.sleep(0.5)
+        check(packets_out(env, "wan0") >= before + 60, "it has left its interface")
+    finally:
+        env.lab.run("router", "ip", "route", "del", *better)
+
+
+def other_gateway(env, family, adopt):
+    """The gateway changes, the interface does not: the flow follows it, also one of an earlier daemon. Both are
+    addresses of the server; then the old one is nobody's."""
+    client, server = warm(env, family)
+    if adopt:
+        config = env.daemon.config
+        env.daemon.stop()
+        env.daemon.start(config)
+        adopted(env, client)
+    where, old, new = {"v4": ("10.77.9.9", "10.77.2.2", "10.77.2.99"),
+                       "v6": ("fd77:9::9", "fd77:2::2", "fd77:2::99")}[family]
+    ip = functools.partial(env.lab.run, "router", "ip")
+    mac = json.loads(env.lab.run("server", "ip", "-j", "link", "show", "wan0"))[0]["address"]
+    ip("neigh", "replace", new, "lladdr", mac, "dev", "wan0", "nud", "permanent")
+    ip("route", "replace", where, "via", new, "dev", "wan0", "metric", "10")
+    try:
+        deadline = time.monotonic() + 7
+        while time.monotonic() < deadline:
+            ping_pong(client, server, 2, 500)
+            time.sleep(0.2)
+        ip("neigh", "replace", old, "lladdr", "02:00:00:00:00:99", "dev", "wan0", "nud", "permanent")
+        ping_pong(client, server, 20, 500)
+        client.shutdown(1)
+        expect_end(server)
+        server.shutdown(1)
+        expect_end(client)
+    finally:
+        ip("route", "replace", where, "via", old, "dev", "wan0", "metric", "10")
+        for address in (old, new):
+            ip("neigh", "del", address, "dev", "wan0")
+
+
 def packets_out(env, interface):
     return json.loads(env.lab.run("router", "ip", "-j", "-s", "link", "show", interface))[0]["stats64"]["tx"]["packets"]
 
@@ -383,6 +435,11 @@ def main():
     suite.add("held", held, QUIET)
     suite.add("kill", killed, QUIET)
     suite.add("other-way", other_way, QUIET, 30)
+    for family in ("v4", "v6"):
+        suite.add(f"better-way/{family}", better_way, BOUND, family=family)
+        for adopt in (False, True):
+            suite.add(f"other-gateway/{family}/{'adopted' if adopt else 'own'}", other_gateway, QUIET, 30, family=family,
+                      adopt=adopt)
     suite.add("address-gone", gone, QUIET)
     suite.add("idle", idle, IDLE)
     suite.add("half-closed-idle", half_closed_idle, HALF)

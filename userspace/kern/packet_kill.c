@@ -120,6 +120,17 @@ static int send_rst(const struct packet *p, const struct seam_side *to, uint32_t
 	return send_marked(p->raw6, (void *)&v6, sizeof(v6), &iov, to->mark);
 }
 
+/* A host takes RST only with the number that it waits for: what it has acknowledged, or, while it delays an
+ * acknowledgement, the end of all that was sent to it. */
+static int send_rsts(const struct packet *p, const struct seam_side *to,
+		     const struct seam_side *from)
+{
+	uint32_t sent = from->end + from->seq_add;
+	int r = send_rst(p, to, to->ack, to->end);
+
+	return r || sent == to->ack ? r : send_rst(p, to, sent, to->end);
+}
+
 int packet_kill(struct packet_pair *pair)
 {
 	const struct packet *p = pair->packet;
@@ -134,7 +145,7 @@ int packet_kill(struct packet_pair *pair)
 	memcpy(side, pair->shared->side, sizeof(side));
 	packet_remove(pair);
 	for (int i = 0; i < 2; i++) {
-		int err = send_rst(p, &side[i], side[i].ack, side[i].end);
+		int err = send_rsts(p, &side[i], &side[!i]);
 
 		if (err)
 			r = err;

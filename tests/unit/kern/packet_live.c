@@ -23,8 +23,10 @@ struct scene {
 	int why;     /* it must never be taken, for this reason; 0: it is taken */
 	bool killed; /* once taken */
 	bool survives;
-	int resets; /* 1: the client, 2: the server, once taken */
-	bool owes;  /* user space says that it has a byte left */
+	int resets;       /* 1: the client, 2: the server, once taken */
+	bool owes;        /* user space says that it has a byte left */
+	bool told;        /* the next hops, which are the hosts */
+	const char *late; /* commands, once taken */
 };
 
 static struct packet *packet;
@@ -136,6 +138,8 @@ static struct packet_pair add_pair(const struct scene *scene, const int fd[2])
 
 	for (int i = 0; i < 2; i++) {
 		describe(fd[i], &spec.end[i]);
+		if (scene->told)
+			spec.end[i].next_hop = spec.end[i].remote;
 		spec.end[i].interface = (int)if_nametoindex(i ? "r1" : scene->client_if);
 		setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	}
@@ -236,6 +240,8 @@ static void follow(const struct scene *scene, struct packet_pair *pair, const in
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(setsockopt(fd[i], IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	if (scene->late)
+		assert_true(run(scene->late));
 	if (scene->survives)
 		restart(pair, fd);
 	if (scene->killed) {
@@ -310,6 +316,26 @@ static void play_both(struct scene scene)
 static void test_plain(void **state)
 {
 	PLAY("plain");
+}
+
+/* The better route to the server leads by another interface, where nobody is. */
+static void test_next_hop(void **state)
+{
+	PLAY("next hop", .told = true);
+	play(&(struct scene){ .name = "better route",
+			      .family = AF_INET,
+			      .client_if = "r0",
+			      .router = "1",
+			      .told = true,
+			      .late = "ip route add 10.71.2.2 via 10.71.1.9 dev r0" });
+	assert_true(run("ip route del 10.71.2.2"));
+	play(&(struct scene){ .name = "better route",
+			      .family = AF_INET6,
+			      .client_if = "r0",
+			      .router = "1",
+			      .told = true,
+			      .late = "ip -6 route add fd71:2::2 via fd71:1::9 dev r0" });
+	assert_true(run("ip -6 route del fd71:2::2"));
 }
 
 static void test_no_options(void **state)
@@ -394,6 +420,7 @@ static void test_tun(void **state)
 	if (!make_tun())
 		skip();
 	PLAY("tun", .client_if = "rt0", .router = "8");
+	PLAY("tun, next hop", .client_if = "rt0", .router = "8", .told = true);
 	packet_free(packet, false);
 	load_packet();
 	packet->no_tcx = true;
@@ -411,12 +438,13 @@ static void test_offloads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),   cmocka_unit_test(test_no_options),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_owed),    cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_clsact),  cmocka_unit_test(test_interfaces),
-		cmocka_unit_test(test_restart), cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_tun),     cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_plain),      cmocka_unit_test(test_next_hop),
+		cmocka_unit_test(test_no_options), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_killed),     cmocka_unit_test(test_owed),
+		cmocka_unit_test(test_reset),      cmocka_unit_test(test_clsact),
+		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_vlan),       cmocka_unit_test(test_tun),
+		cmocka_unit_test(test_offloads),
 	};
 	char reason[PACKET_REASON_MAX];
 	int r;

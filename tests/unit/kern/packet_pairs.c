@@ -247,6 +247,34 @@ static void test_add(void **state)
 	assert_int_equal(packet_pairs_used(packet), 0);
 }
 
+static void test_way(void **state)
+{
+	static const char *const hops[] = { "2001:db8::5", "192.0.2.5", "192.0.2.6", NULL };
+	struct packet_pair pair = taken();
+	struct seam_side *side = &pair.shared->side[1];
+	struct packet_end end = { .interface = (int)if_nametoindex("a0"), .mark = 5 };
+
+	assert_int_equal(side->next_family, AF_INET);
+	assert_int_equal(pair.shared->side[0].next_family, AF_UNSPEC);
+	for (size_t i = 0; i < sizeof(hops) / sizeof(*hops); i++) {
+		uint8_t bytes[16] = { 0 };
+
+		end.next_hop = address(hops[i]);
+		if (hops[i])
+			fill_bytes(bytes, &end.next_hop);
+		assert_int_equal(packet_set_way(&pair, 1, &end), 0);
+		assert_int_equal(side->ifindex, end.interface);
+		assert_int_equal(side->mark, 5);
+		assert_int_equal(side->next_family, end.next_hop.family);
+		assert_memory_equal(side->next_hop, bytes, sizeof(bytes));
+		assert_int_equal(from_side(0, TCP_ACK, X_END, Y_END - ACK_ADD), TC_ACT_REDIRECT);
+	}
+	end.interface = 12345;
+	assert_int_equal(packet_set_way(&pair, 1, &end), -ENODEV);
+	assert_int_equal(side->ifindex, if_nametoindex("a0"));
+	packet_remove(&pair);
+}
+
 static void test_adopted(void **state)
 {
 	struct packet_pair pair = taken(), untaken = begin(AF_INET6), found;
@@ -270,6 +298,7 @@ static void test_adopted(void **state)
 		assert_true(addr_equal(&got.end[i].local, &spec->end[i].local));
 		assert_int_equal(got.end[i].interface, spec->end[i].interface);
 		assert_int_equal(got.end[i].mark, spec->end[i].mark);
+		assert_true(addr_equal(&got.end[i].next_hop, &spec->end[i].next_hop));
 	}
 	assert_int_equal(from_side(0, TCP_ACK, X_END, Y_END - ACK_ADD), TC_ACT_REDIRECT);
 	assert_int_equal(found.shared->side[0].packets, 2);
@@ -324,11 +353,11 @@ static void test_nothing_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_missed),       cmocka_unit_test(test_disarmed),
-		cmocka_unit_test(test_closing),      cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_forged),       cmocka_unit_test(test_add),
-		cmocka_unit_test(test_adopted),      cmocka_unit_test(test_not_adopted),
-		cmocka_unit_test(test_nothing_left),
+		cmocka_unit_test(test_missed),      cmocka_unit_test(test_disarmed),
+		cmocka_unit_test(test_closing),     cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_forged),      cmocka_unit_test(test_add),
+		cmocka_unit_test(test_way),         cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_not_adopted), cmocka_unit_test(test_nothing_left),
 	};
 	const char *missing = enter();
 	int r;

@@ -42,6 +42,7 @@ static inline const struct packet_spec *spec_of(int family, uint8_t protocol)
 	spec.end[0].local.port = 443;
 	spec.end[1].remote.port = 8443;
 	spec.end[1].local.port = 50001;
+	spec.end[1].next_hop = address(family == AF_INET6 ? "fe80::77" : "203.0.113.77");
 	return &spec;
 }
 
