@@ -2,7 +2,9 @@
 """Where a connection goes: override_address and override_port, names and their resolver, its cache, its ends; and the
 UDP sockets of the questions."""
 import dataclasses
+import errno
 import json
+import re
 import socket
 import sys
 import time
@@ -12,8 +14,7 @@ from lab import SERVICE
 from seamtest import Suite
 from streams import MIB
 from verdict import check, wait_for
-from wire import (WAN0, WAN1, Capture, Names, by_name, connects, direct, fails, forget, named, same_bytes, source_of,
-                  sysctl)
+from wire import (WAN0, WAN1, Capture, Names, by_name, connects, direct, fails, forget, named, same_bytes, source_of)
 
 LONG_NAME = ".".join(["x" * 60] * 4)
 ELSEWHERE = {"v4": "10.77.2.2", "v6": "fd77:2::2"}  # also the server's, but nothing listens there
@@ -135,21 +136,24 @@ def client_gone(env):
 
 
 def reuse_addr(env, family, works):
-    """The only port there is belongs to a socket that would share it."""
+    """While a question is under way, another socket that would share its port may have it, or not."""
     env.need_daemon()
+    dns = Names(env, family, [], silent=True)
+    client = env.connect((SERVICE[family], 9), family)
+    wait_for(lambda: dns.questions, "no question")
+    asking = re.search(r":(\d+)\s+\S+:53\b", env.lab.run("router", "ss", "-Huan", "dport = :53"))
+    check(asking, "no socket asks")
+    port = int(asking[1])
     with env.lab.inside("router"):
-        holder = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_DGRAM)
-    env.open.append(holder)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("::" if family == "v6" else "", 40020))
-    with sysctl(env, "router", ip_local_port_range="40020 40020"):
-        if works:
-            dns, _, _ = by_name(env, family)
-            check(dns.questions, "no question")
-        else:
-            dns = Names(env, family, [SERVICE[family]])
-            fails(env, env.listen(family).getsockname(), family, "dial-failed", ("server unreachable",))
-            check(not dns.questions, f"the name server was asked: {dns.questions}")
+        other = socket.socket(socket.AF_INET6 if family == "v6" else socket.AF_INET, socket.SOCK_DGRAM)
+    env.open.append(other)
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        other.bind(("::" if family == "v6" else "", port))
+        check(works, f"port {port} is shared")
+    except OSError as e:
+        check(e.errno == errno.EADDRINUSE and not works, f"port {port}: {e}")
+    client.close()
 
 
 def udp_fragment(env, allowed):
