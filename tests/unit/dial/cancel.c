@@ -250,9 +250,10 @@ static void test_nothing_is_left(void **state)
 	assert_int_equal(c->refused + c->won + c->failed + c->cancelled, DIALS);
 	print_message("%u refused, %u won (%u for datagrams), %u failed, %u cancelled\n",
 		      c->refused, c->won, c->ways, c->failed, c->cancelled);
-	assert_true(c->ways > DIALS / 100);
-	assert_true(c->refused > DIALS / 100 && c->won > DIALS / 100 && c->failed > DIALS / 100 &&
-		    c->cancelled > DIALS / 10);
+	assert_true(c->ways > DIALS / 1000);
+	/* Some of each: how many depends on how fast the machine is. */
+	assert_true(c->refused > DIALS / 1000 && c->won > DIALS / 1000 &&
+		    c->failed > DIALS / 1000 && c->cancelled > DIALS / 100);
 	close_all(c);
 	loop_deinit(&c->loop);
 	free(c);
