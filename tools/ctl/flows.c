@@ -10,14 +10,6 @@ static const char *const headings[] = { ">ID",      "STATE",  "SOURCE", "DESTINA
 					"OUTBOUND", "METHOD", ">UP",    ">DOWN",
 					">KERNEL",  ">AGE",   "NOTE" };
 
-static void put_number(struct table *table, uint64_t number)
-{
-	char text[SHOW_MAX];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	table_put(table, text);
-}
-
 /* What is not as one would like it: why not by packet or sockmap, or which direction is back in user space. */
 static const char *note(const json_t *flow, char *buf, size_t size)
 {
@@ -47,7 +39,7 @@ static void put_flow(struct table *table, const json_t *flow)
 	uint64_t kernel = show_number(up, "kernel_bytes") + show_number(down, "kernel_bytes");
 	char text[128];
 
-	put_number(table, show_number(flow, "id"));
+	table_put_number(table, show_number(flow, "id"));
 	table_put(table, show_string(flow, "state"));
 	table_put(table, show_string(flow, "source"));
 	table_put(table, show_string(flow, "destination"));

@@ -2,7 +2,6 @@
 #include "base/names.h"
 #include "show.h"
 #include "verbs.h"
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,14 +26,6 @@ static const char *families(const json_t *interface)
 	if (is_set(interface, "default4"))
 		return is_set(interface, "default6") ? "v4 v6" : "v4";
 	return is_set(interface, "default6") ? "v6" : "-";
-}
-
-static void put_number(struct table *table, uint64_t number)
-{
-	char text[SHOW_MAX];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	table_put(table, text);
 }
 
 /* All in one cell, the last of the row. */
@@ -64,10 +55,10 @@ void show_interfaces(const json_t *data)
 	table_init(&table, headings, ARRAY_SIZE(headings));
 	json_array_foreach (data, i, interface) {
 		table_put(&table, show_string(interface, "name"));
-		put_number(&table, show_number(interface, "index"));
+		table_put_number(&table, show_number(interface, "index"));
 		table_put(&table, show_string(interface, "type"));
 		table_put(&table, state(interface));
-		put_number(&table, show_number(interface, "mtu"));
+		table_put_number(&table, show_number(interface, "mtu"));
 		table_put(&table, families(interface));
 		put_addresses(&table, json_object_get(interface, "addresses"));
 	}

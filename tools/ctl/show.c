@@ -114,6 +114,14 @@ void table_put(struct table *t, const char *text)
 	t->count++;
 }
 
+void table_put_number(struct table *t, uint64_t number)
+{
+	char text[SHOW_MAX];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	table_put(t, text);
+}
+
 /* In characters: bytes that do not continue one, and of a control character its first. */
 static size_t width(const char *text)
 {

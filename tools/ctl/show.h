@@ -28,4 +28,5 @@ struct table {
 
 void table_init(struct table *table, const char *const *headings, size_t columns);
 void table_put(struct table *table, const char *text); /* the next cell, row by row */
-void table_print(struct table *table);                 /* and frees it */
+void table_put_number(struct table *table, uint64_t number);
+void table_print(struct table *table); /* and frees it */

@@ -10,14 +10,6 @@ static const char *const headings[] = { ">ID",      "STATE",  "SOURCE", "DESTINA
 					"OUTBOUND", "METHOD", ">UP",    ">DOWN",
 					">LOST",    ">AGE",   ">LEFT",  "NOTE" };
 
-static void put_number(struct table *table, uint64_t number)
-{
-	char text[SHOW_MAX];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	table_put(table, text);
-}
-
 static void put_session(struct table *table, const json_t *session)
 {
 	uint64_t idle = show_number(session, "idle_ms"), limit = show_number(session, "timeout_ms");
@@ -25,15 +17,15 @@ static void put_session(struct table *table, const json_t *session)
 	const char *domain = show_string(session, "domain");
 	char text[512];
 
-	put_number(table, show_number(session, "id"));
+	table_put_number(table, show_number(session, "id"));
 	table_put(table, show_string(session, "state"));
 	table_put(table, show_string(session, "source"));
 	table_put(table, show_string(session, "destination"));
 	table_put(table, show_string(session, "outbound"));
 	table_put(table, show_string(session, "method"));
-	put_number(table, show_number(json_object_get(session, "up"), "datagrams"));
-	put_number(table, show_number(json_object_get(session, "down"), "datagrams"));
-	put_number(table, show_number(session, "dropped"));
+	table_put_number(table, show_number(json_object_get(session, "up"), "datagrams"));
+	table_put_number(table, show_number(json_object_get(session, "down"), "datagrams"));
+	table_put_number(table, show_number(session, "dropped"));
 	table_put(table, show_time(show_number(session, "age_ms"), text));
 	table_put(table, show_time(limit > idle ? limit - idle : 0, text));
 	snprintf(text, sizeof(text), "%s%s%s%s", protocol, *protocol && *domain ? " " : "", domain,

@@ -30,16 +30,8 @@ static bool put_flows(const struct ask_part *part, const struct wanted *wanted, 
 		      struct out *out)
 {
 	for (size_t i = 0; i < part->flow_count; i++) {
-		json_t *flow;
-
-		if (!matches(&part->flows[i], wanted))
-			continue;
-		flow = describe_flow(&part->flows[i]);
-		if (!first)
-			out_put(out, ",", 1);
-		first = false;
-		out_json(out, flow);
-		json_decref(flow);
+		if (matches(&part->flows[i], wanted))
+			first = out_element(out, describe_flow(&part->flows[i]), first);
 	}
 	return first;
 }

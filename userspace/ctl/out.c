@@ -74,6 +74,15 @@ void out_json(struct out *out, const json_t *value)
 		out->failed = true;
 }
 
+bool out_element(struct out *out, json_t *value, bool first)
+{
+	if (!first)
+		out_put(out, ",", 1);
+	out_json(out, value);
+	json_decref(value);
+	return false;
+}
+
 void out_cut(struct out *out, size_t len)
 {
 	out->len = len;

@@ -17,6 +17,9 @@ void out_deinit(struct out *out); /* zeroed is fine; is zeroed after */
 void out_put(struct out *out, const void *data, size_t bytes);
 __attribute__((format(printf, 2, 3))) void out_print(struct out *out, const char *format, ...);
 void out_json(struct out *out, const json_t *value); /* compact; NULL: fails */
+/* The next element of a list that is too long to be one tree, with its comma; takes @value over. Returns what
+ * @first is for the one after it. */
+bool out_element(struct out *out, json_t *value, bool first);
 /* Back to an earlier @len, when nothing was taken meanwhile. */
 void out_cut(struct out *out, size_t len);
 void out_eat(struct out *out, size_t bytes);

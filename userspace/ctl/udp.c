@@ -40,16 +40,9 @@ static bool put_sessions(const struct ask_part *part, const struct filter *filte
 {
 	for (size_t i = 0; i < part->session_count; i++) {
 		const struct udp_info *info = &part->sessions[i];
-		json_t *session;
 
-		if (!filter_matches(filter, &info->source, &info->destination, info->outbound))
-			continue;
-		session = describe(info);
-		if (!first)
-			out_put(out, ",", 1);
-		first = false;
-		out_json(out, session);
-		json_decref(session);
+		if (filter_matches(filter, &info->source, &info->destination, info->outbound))
+			first = out_element(out, describe(info), first);
 	}
 	return first;
 }

@@ -246,6 +246,7 @@ int packet_socks5_new(struct packet_way **ret, struct loop_io *control, struct p
 		return r;
 	}
 	w->base.ops = &socks5_ops;
+	w->base.fd = -1;
 	w->base.bound = request->one_peer;
 	w->named = target->domain;
 	if (!target->domain)

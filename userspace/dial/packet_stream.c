@@ -366,6 +366,7 @@ int packet_stream_new(struct packet_way **ret, struct loop_io *io, struct dial_o
 		return r;
 	}
 	w->base.ops = &vless_ops;
+	w->base.fd = -1;
 	w->base.bound = true;
 	if (!target->domain)
 		w->base.peer = target->addr;
