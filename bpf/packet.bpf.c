@@ -53,16 +53,16 @@ static int is_over(struct seam_pair *p, const struct frame *f)
 /* Told who is next, the helper looks up no route. Its own lookup is the wrong one where a socket is bound to an
  * interface: that of IPv6 takes a better route by another one (it prefers the interface, and does not insist),
  * and what it finds there is nobody's neighbour here. */
-static __always_inline int send_by(struct __sk_buff *skb, const struct frame *f, struct way *way)
+static __always_inline int send_by(struct __sk_buff *skb, struct frame *f)
 {
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return TC_ACT_SHOT;
 	/* It takes the place of an Ethernet header for granted. */
 	if (!f->l3 && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return TC_ACT_SHOT;
-	if (!way->next.nh_family)
-		return bpf_redirect_neigh(way->ifindex, NULL, 0, 0);
-	return bpf_redirect_neigh(way->ifindex, &way->next, sizeof(way->next), 0);
+	if (!f->way.next.nh_family)
+		return bpf_redirect_neigh(f->way.ifindex, NULL, 0, 0);
+	return bpf_redirect_neigh(f->way.ifindex, &f->way.next, sizeof(f->way.next), 0);
 }
 
 /* TCP's segments were made to fit (take_over()). */
@@ -78,7 +78,6 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 				   __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
-	struct way way;
 
 	if (f->irregular || f->broken || f->ttl <= 1 || is_too_long(skb, f, o->ifindex)) {
 		__sync_fetch_and_add(&s->dropped, 1);
@@ -91,8 +90,8 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 		record(f, p, side);
 	if (seam_translate(skb, f, p, side))
 		return TC_ACT_SHOT;
-	read_way(o, &way);
-	return send_by(skb, f, &way);
+	read_way(o, &f->way);
+	return send_by(skb, f);
 }
 
 static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct seam_pair *p,
@@ -113,12 +112,11 @@ static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct 
 
 static __always_inline int serve_error(struct __sk_buff *skb, struct frame *f)
 {
-	struct way way = {};
-	int r = is_too_big(skb, f) ? seam_too_big(skb, f, &way) : -1;
+	int r = is_too_big(skb, f) ? seam_too_big(skb, f) : -1;
 
 	if (r)
 		return r < 0 ? TC_ACT_UNSPEC : TC_ACT_SHOT;
-	return send_by(skb, f, &way);
+	return send_by(skb, f);
 }
 
 /* @l3: where the network header is. Frames for other hosts, and of VLANs, which come again on their own

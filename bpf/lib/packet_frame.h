@@ -30,7 +30,11 @@ struct frame {
 	__u8 skip, erase; /* while parsing: bytes of the option that are left */
 	__u8 strange;     /* there are options that cannot be translated */
 	__u8 broken;      /* the options have no end */
-	struct tcp_head old, new;
+	union {
+		struct tcp_head old;
+		struct way way; /* in the end: the stack is small (6.1) */
+	};
+	struct tcp_head new;
 };
 
 /* The addresses; 0, or -1: nothing for us. */

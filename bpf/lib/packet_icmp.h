@@ -111,8 +111,8 @@ static int is_in_flight(const struct frame *f, const struct seam_side *o)
 	return o->in.protocol != IPPROTO_TCP || seq - o->ack <= o->window + SLACK;
 }
 
-/* The pair and the side that it is for, and the packet translated: 0 and the way, -1: the stack's, 1: in pieces. */
-__noinline int seam_too_big(struct __sk_buff *skb, struct frame *f, struct way *ret)
+/* The pair and the side that it is for, and the packet translated: 0 and f->way, -1: the stack's, 1: in pieces. */
+__noinline int seam_too_big(struct __sk_buff *skb, struct frame *f)
 {
 	struct seam_tuple answer = {};
 	struct seam_half *half;
@@ -121,7 +121,7 @@ __noinline int seam_too_big(struct __sk_buff *skb, struct frame *f, struct way *
 	__s64 quote, addrs;
 	__u32 index;
 
-	if (!f || !ret || read_quote(skb, f, &answer))
+	if (!f || read_quote(skb, f, &answer))
 		return -1;
 	half = bpf_map_lookup_elem(&seam_halves, &answer);
 	if (!half)
@@ -148,6 +148,6 @@ __noinline int seam_too_big(struct __sk_buff *skb, struct frame *f, struct way *
 	    bpf_l4_csum_replace(skb, f->l4 + ICMP_CHECK_AT, 0, addrs, flags_for_addresses(skb, f)))
 		return 1;
 	skb->mark = s->mark;
-	read_way(s, ret);
+	read_way(s, &f->way);
 	return 0;
 }
