@@ -13,13 +13,14 @@ KINDS = {
     "pp": ("pingpong", 1, "per_s"),
     "connect": ("connect", 64, "per_s"),
     "idle": ("idle", 4000, "rss_kib"),
+    "parked": ("parked", 4000, "rss_kib"),
     "udp64x": ("udp", 1, "packets_s"),
     "udp1200x": ("udp", 1, "packets_s"),
 }
 UDP = [f"{kind}x{sessions}" for sessions in (1, 100, 10000) for kind in ("udp64", "udp1200")]
 LESS_IS_BETTER = {"rss_kib"}
 SETTLE_SECONDS = 1
-IDLE_SECONDS = 60                   # to open the flows; they go as soon as they are measured
+IDLE_SECONDS = 90                   # to open the flows; they go as soon as they are measured
 
 
 class Case:
@@ -100,7 +101,7 @@ class Usage:
         self.start = self.now()
 
     def now(self):
-        return lab.cpu_seconds(), self.peer.cpu_seconds(), self.peer.rss_kib(), lab.slab_kib()
+        return lab.cpu_seconds(), self.peer.cpu_seconds(), self.peer.rss_kib(), lab.slab_kib(), self.peer.map_kib()
 
     def since(self):
         return [b - a for a, b in zip(self.start, self.now())]
@@ -109,7 +110,7 @@ class Usage:
 def traffic(case, peer, load, seconds):
     usage = Usage(peer)
     result = drive(load, case.command, case.flows, seconds, peer.port is not None)
-    cpu, proxy_cpu, _, _ = usage.since()
+    cpu, proxy_cpu = usage.since()[:2]
     if case.main == "gbit_s":
         gb = result["bytes"] / 1e9
         return {"gbit_s": round(gb * 8 / result["seconds"], 3), "cpu_s_per_gb": round(cpu / gb, 3),
@@ -132,7 +133,7 @@ def datagrams(case, peer, load, seconds):
         said = client.stdout.readline()
         usage = Usage(peer)
         said += client.communicate(timeout=seconds + 30)[0]
-        cpu, proxy_cpu, _, _ = usage.since()
+        cpu, proxy_cpu = usage.since()[:2]
         result = last_json(said, "the client")
         if "error" in result:
             raise lab.Failure(result["error"])
@@ -167,12 +168,15 @@ def memory(case, peer, load):
     def on_ready():
         time.sleep(SETTLE_SECONDS)
         grown.extend(usage.since())
+        if case.kind == "parked" and peer.taken() not in (None, case.flows):
+            raise lab.Failure(f"{peer.taken()} of {case.flows} flows were taken over")
 
     drive(load, case.command, case.flows, IDLE_SECONDS, peer.port is not None, on_ready)
     if not grown:
         raise lab.Failure("the idle flows were never all open")
     return {"rss_kib": round(grown[2] / case.flows, 3), "slab_kib": round(grown[3] / case.flows, 3),
-            "rss_before_kib": usage.start[2]}
+            "map_kib": round(grown[4] / case.flows, 3), "rss_before_kib": usage.start[2],
+            "map_before_kib": usage.start[4]}
 
 
 def run(case, peer, load, seconds, during=None):
@@ -188,7 +192,7 @@ def run(case, peer, load, seconds, during=None):
             during()
         if case.network == "udp":
             line = datagrams(case, peer, load, seconds)
-        elif case.kind == "idle":
+        elif case.main == "rss_kib":
             line = memory(case, peer, load)
         else:
             line = traffic(case, peer, load, seconds)

@@ -144,6 +144,19 @@ def process_rss_kib(pid):
     return total
 
 
+def process_map_kib(pid):
+    """Of its BPF maps, what the kernel has allocated for them."""
+    maps = {}
+    for p in family(pid):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{p}/fdinfo"):
+                with contextlib.suppress(OSError), open(f"/proc/{p}/fdinfo/{name}", encoding="ascii") as f:
+                    fields = dict(line.split(":", 1) for line in f if ":" in line)
+                if "map_id" in fields:
+                    maps[fields["map_id"]] = int(fields["memlock"])
+    return sum(maps.values()) // 1024
+
+
 def wait_until(condition, seconds):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:

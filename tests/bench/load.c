@@ -6,6 +6,7 @@
  *   load pingpong ADDR PORT FLOWS SECONDS      64-byte messages, one under way on each flow
  *   load connect ADDR PORT FLOWS SECONDS       connect, 1 KiB each way, close; FLOWS at a time
  *   load idle ADDR PORT FLOWS SECONDS          one byte each way, then silence until stdin ends
+ *   load parked ADDR PORT FLOWS SECONDS        the same after 30 exchanges, 100 ms apart
  *
  * Every command ends with one JSON line; after an error {"error": ...}, and the exit status is 1.
  */
@@ -31,6 +32,8 @@ enum {
 	OPENING_MAX = 64, /* flows that connect at the same time */
 	PATIENCE_S = 10,  /* for what is still under way when the time is up */
 	ERRORS_MAX = 100,
+	ROUNDS = 30, /* of parked: a proxy may take so long to find out that a flow lives */
+	ROUND_MS = 100,
 	STEPS = 32, /* histogram buckets for each power of two: 3 % wide */
 };
 
@@ -80,10 +83,10 @@ void no_delay(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 }
 
-enum kind { BULK, REVERSE, PINGPONG, CONNECT, IDLE, KIND_COUNT };
+enum kind { BULK, REVERSE, PINGPONG, CONNECT, IDLE, PARKED, KIND_COUNT };
 
-static const char *const kind_names[] = { "bulk", "reverse", "pingpong", "connect", "idle" };
-static const size_t message_bytes[] = { 0, 0, 64, 1024, 1 };
+static const char *const kind_names[] = { "bulk", "reverse", "pingpong", "connect", "idle", "parked" };
+static const size_t message_bytes[] = { 0, 0, 64, 1024, 1, 1 };
 
 struct flow {
 	int fd;
@@ -97,6 +100,8 @@ static struct {
 	enum kind kind;
 	struct sockaddr_in to;
 	unsigned flow_count, live, opened, errors;
+	unsigned rounds;
+	uint64_t round_ns; /* when the last one began */
 	int first_error;
 	uint64_t seconds_ns, end_ns;
 	uint64_t begin_ns; /* 0 until every flow of a ping-pong has warmed up */
@@ -126,6 +131,11 @@ static double percentile_us(double share)
 		left -= job.histogram[b];
 	}
 	return 0;
+}
+
+static bool is_idle(void)
+{
+	return job.kind == IDLE || job.kind == PARKED;
 }
 
 static bool time_is_up(void)
@@ -206,7 +216,7 @@ static void exchange_done(struct flow *f, struct flow *flows)
 	} else if (job.kind == PINGPONG && !time_is_up()) {
 		f->started_ns = now;
 		message_send(f);
-	} else if (job.kind == IDLE) {
+	} else if (is_idle()) {
 		if (job.opened < job.flow_count)
 			flow_open(&flows[job.opened++]);
 	} else {
@@ -302,12 +312,27 @@ static void client_event(struct flow *f, uint32_t events, struct flow *flows)
 	}
 }
 
+/* Flows are open, and every answer has come. */
+static void next_round(struct flow *flows)
+{
+	if (job.kind != PARKED || job.rounds + 1 >= ROUNDS ||
+	    job.exchanges < (uint64_t)job.flow_count * (job.rounds + 1) ||
+	    now_ns() < job.round_ns + ROUND_MS * 1000000ULL)
+		return;
+	job.rounds++;
+	job.round_ns = now_ns();
+	for (unsigned i = 0; i < job.flow_count; i++) {
+		flows[i].started_ns = now_ns();
+		message_send(&flows[i]);
+	}
+}
+
 static bool idle_is_held(void)
 {
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 	static bool told;
 
-	if (job.exchanges < job.flow_count)
+	if (job.exchanges < (uint64_t)job.flow_count * (job.kind == PARKED ? ROUNDS : 1))
 		return !job.errors;
 	if (!told) {
 		printf("{\"ready\": %" PRIu64 "}\n", job.exchanges);
@@ -329,7 +354,8 @@ static void client_loop(struct flow *flows)
 
 		for (int i = 0; i < n; i++)
 			client_event(events[i].data.ptr, events[i].events, flows);
-		if (job.kind == IDLE && !idle_is_held())
+		next_round(flows);
+		if (is_idle() && !idle_is_held())
 			return;
 		if (is_bulk() && !finishing && time_is_up()) {
 			finishing = true;
@@ -366,10 +392,10 @@ static int client(enum kind kind, char **args)
 		die("out of memory");
 	if (kind != PINGPONG)
 		job.begin_ns = now_ns();
-	at_once = kind == IDLE && job.flow_count > OPENING_MAX ? OPENING_MAX : job.flow_count;
+	at_once = is_idle() && job.flow_count > OPENING_MAX ? OPENING_MAX : job.flow_count;
 	for (unsigned i = 0; i < at_once; i++)
 		flow_open(&flows[i]);
-	if (kind == IDLE)
+	if (is_idle())
 		job.opened = at_once;
 	client_loop(flows);
 	report();
@@ -393,6 +419,6 @@ int main(int argc, char **argv)
 			return client(kind, argv + 2);
 	}
 	fprintf(stderr, "usage: load server PORT CLIENT\n"
-			"       load bulk|reverse|pingpong|connect|idle ADDR PORT FLOWS SECONDS\n");
+			"       load bulk|reverse|pingpong|connect|idle|parked ADDR PORT FLOWS SECONDS\n");
 	return 2;
 }

@@ -124,6 +124,13 @@ class Peer:
     def rss_kib(self):
         return lab.process_rss_kib(self.process.pid)
 
+    def map_kib(self):
+        return lab.process_map_kib(self.process.pid)
+
+    def taken(self):
+        """Flows that have left the proxy to the kernel's tc; None: it cannot do that."""
+        return None
+
 
 class Route(Peer):
     """No proxy at all."""
@@ -145,6 +152,9 @@ class Route(Peer):
         return 0
 
     def rss_kib(self):
+        return 0
+
+    def map_kib(self):
         return 0
 
 
@@ -238,10 +248,18 @@ class Seam(Peer):
                           "network": list(self.networks)}],
             "outbounds": [{"type": "direct", "tag": "direct", "routing_mark": 1514}],
             "route": {"final": "direct"},
-            "relay": {"method": self.name.partition("-")[2]},
+            "relay": {"method": self.name.partition("-")[2], "on_exit": "close"},
             "control": {"socket": os.path.join(self.directory, "ctl.sock")},
         }))
         return self.program, "run", "-c", config
+
+    def taken(self):
+        if not self.name.endswith("-packet"):
+            return None
+        seamctl = os.path.join(os.path.dirname(self.program), "seamctl")
+        socket = os.path.join(self.directory, "ctl.sock")
+        flows = json.loads(lab.require(seamctl, "-j", "-s", socket, "flows", "list"))
+        return sum(flow["state"] == "parked" for flow in flows)
 
 
 KINDS = {"route": Route, "haproxy": Haproxy, "haproxy-copy": HaproxyCopy, "nginx": Nginx,

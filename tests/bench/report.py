@@ -6,7 +6,7 @@ from cases import UDP
 COLUMNS = {
     "gbit_s": ("gbit_s", "cpu_s_per_gb", "proxy_cpu_s_per_gb"),
     "per_s": ("per_s", "p50_us", "p99_us", "cpu_us_each", "proxy_cpu_us_each"),
-    "rss_kib": ("rss_kib", "slab_kib", "rss_before_kib"),
+    "rss_kib": ("rss_kib", "slab_kib", "map_kib", "rss_before_kib", "map_before_kib"),
     "packets_s": ("packets_s", "cpu_us_each", "proxy_cpu_us_each", "lost_percent"),
 }
 NOTES = {

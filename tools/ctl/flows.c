@@ -97,8 +97,9 @@ static void show_side(const json_t *flow, const char *name)
 void show_flow(const json_t *flow)
 {
 	static const char *const words[] = { "inbound", "outbound", "method", "packet", "refused" };
+	const json_t *taken = json_object_get(flow, "taken_ms"), *attempt;
+	json_int_t taken_ms = taken ? json_integer_value(taken) : -1;
 	char age[SHOW_MAX];
-	const json_t *attempt;
 	size_t i;
 
 	printf("flow %" PRIu64 " %s: ", show_number(flow, "id"), show_string(flow, "state"));
@@ -113,6 +114,8 @@ void show_flow(const json_t *flow)
 		show_text(show_string(flow, words[i]));
 		putchar('\n');
 	}
+	if (taken_ms >= 0)
+		printf("  taken: after %" JSON_INTEGER_FORMAT " ms\n", taken_ms);
 	show_side(flow, "up");
 	show_side(flow, "down");
 	json_array_foreach (json_object_get(flow, "attempts"), i, attempt)

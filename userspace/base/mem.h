@@ -3,19 +3,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/list.h"
 
-/* Objects come from chunks that are kept until mem_pool_deinit(); freed ones are handed out again, the
- * last first. */
+/* Objects come from chunks; one that is empty again goes back to the system, but for the last. Freed objects are
+ * handed out again first. */
 struct mem_pool {
 	size_t size;
-	size_t used; /* objects handed out */
-	void *free;
-	void *chunks;
+	size_t used;   /* objects handed out */
+	size_t chunks; /* that hold them */
+	struct list room; /* chunks with free objects */
 };
 
-void mem_pool_init(struct mem_pool *pool, size_t object_size);
-void mem_pool_deinit(struct mem_pool *pool); /* every object is back */
-void *mem_pool_get(struct mem_pool *pool);   /* zeroed; NULL: out of memory */
+void mem_pool_init(struct mem_pool *pool, size_t object_size); /* of 16 KiB at most */
+void mem_pool_deinit(struct mem_pool *pool);                   /* every object is back */
+void *mem_pool_get(struct mem_pool *pool);                     /* zeroed; NULL: out of memory */
 void mem_pool_put(struct mem_pool *pool, void *object);
 
 struct mem_budget {

@@ -38,7 +38,7 @@ json_t *describe_flow(const struct flow_info *info)
 
 	return json_pack(
 		"{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:I, "
-		"s:o}",
+		"s:I, s:o}",
 		"id", (json_int_t)info->id, "state", flow_state_names[info->state], "inbound",
 		info->inbound, "source", addr_format(&info->source, source), "destination",
 		addr_format(&info->destination, destination), "domain", info->domain, "protocol",
@@ -46,7 +46,8 @@ json_t *describe_flow(const struct flow_info *info)
 		info->rule == CONFIG_NONE ? (json_int_t)-1 : (json_int_t)info->rule, "outbound",
 		info->outbound, "method", info->method, "refused", info->refused, "packet",
 		info->packet, "adopted", (int)info->adopted, "up", describe_side(info, CLIENT),
-		"down", describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms,
+		"down", describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms, "taken_ms",
+		(json_int_t)info->taken_ms,
 		"attempts", describe_attempts(info->attempts, info->attempt_count));
 }
 

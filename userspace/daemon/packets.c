@@ -6,7 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "flow/adopted.h"
+#include "flow/parked.h"
+#include "flow/worker.h"
 
 #define PIN_DIR "/sys/fs/bpf/seam_%llu"
 #define LOCK    "seam-packet"
@@ -81,18 +82,19 @@ int packets_open(struct packets *p, const struct config *config)
 void packets_give(const struct packets *p, struct worker *workers, unsigned count)
 {
 	uint64_t highest;
+	size_t adopted = 0;
 
 	if (!p->packet || !count)
 		return;
-	highest = adopt_all(&workers[0], p->packet);
+	highest = parked_adopt(workers, count, p->packet);
 	for (unsigned i = 0; i < count; i++) {
+		adopted += workers[i].adopted_count;
 		worker_skip_ids(&workers[i], highest);
 		if (p->takes)
 			worker_use_packet(&workers[i], p->packet);
 	}
-	if (workers[0].adopted_count)
-		log_info("daemon", "packet: %zu flows of an earlier daemon go on",
-			 workers[0].adopted_count);
+	if (adopted)
+		log_info("daemon", "packet: %zu flows of an earlier daemon go on", adopted);
 }
 
 void packets_close(struct packets *p, const struct config *config)

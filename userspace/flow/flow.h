@@ -19,7 +19,7 @@ enum flow_state {
 	FLOW_DIAL,  /* owns @dial; the client is watched for its end */
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
 	FLOW_RELAY,  /* owns both streams and @relay */
-	FLOW_PARKED, /* tc translates its packets; the streams are silent, and off the loop */
+	FLOW_PARKED, /* tc translates its packets: it becomes a struct parked (flow/parked.h) */
 	FLOW_CLOSE,
 	FLOW_STATE_COUNT,
 };
@@ -76,13 +76,6 @@ struct outbound {
 
 struct worker;
 
-/* A pair that tc has taken: when it moved bytes last. */
-struct park {
-	uint64_t bytes, since_ms;
-	uint64_t last_ms; /* of any packet */
-	uint64_t way_ms;  /* the ways were asked for then */
-};
-
 struct tcp_flow {
 	struct list link; /* worker->flows */
 	struct worker *worker;
@@ -103,7 +96,6 @@ struct tcp_flow {
 	struct timer
 		timer; /* FLOW_DIAL, FLOW_KICK: dial_timeout; then keep-alive, idle, half-closed; ageing */
 	uint64_t idle_bytes, idle_since_ms;
-	struct park park; /* in FLOW_PARKED */
 	enum flow_state state;
 	enum flow_end end;
 	bool keep_alive_set;
@@ -112,6 +104,7 @@ struct tcp_flow {
 /* A copy of what is told of a flow: for ctl, on any thread. Strings live as long as the configuration. */
 struct flow_info {
 	uint64_t id, age_ms;
+	int64_t taken_ms; /* since it began: when tc took it over; -1: not */
 	enum flow_state state;
 	enum flow_end end;              /* END_NONE: lives */
 	const char *inbound, *outbound; /* outbound "" before it is routed */
@@ -131,6 +124,8 @@ struct flow_info {
 	struct trace_attempt *attempts; /* owned; see flow_info_deinit() */
 	size_t attempt_count;
 };
+/* A copy; without memory none. */
+void flow_info_set_attempts(struct flow_info *info, const struct trace *trace);
 void flow_info_deinit(struct flow_info *info);
 
 /* Why a connection between these is none for us; END_NONE: it is. In listener.c. */

@@ -1,6 +1,5 @@
 /* ground - what an upstream socket stands on: its own address, the interface it is bound to. */
 #include "dial/packet.h"
-#include "flow/park.h"
 #include "flow/worker.h"
 
 /* Its packets would go nowhere until it times out. A socket with the client's address needs none of ours. */
@@ -24,14 +23,14 @@ void tcp_flow_check_interfaces(struct tcp_flow *f, const struct netif_list *inte
 	enum flow_end lost;
 
 	/* of another network namespace @interfaces knows nothing */
-	if ((f->state != FLOW_RELAY && f->state != FLOW_PARKED) ||
+	if (f->state != FLOW_RELAY ||
 	    sock_netns_cookie(f->side[UPSTREAM].fd) != sock_netns_cookie(f->side[CLIENT].fd))
 		return;
 	lost = lost_ground(f->side[UPSTREAM].fd, interfaces);
 	if (lost)
 		tcp_flow_kill(f, lost);
 	else
-		park_follow(f);
+		relay_packet_follow(&f->relay);
 }
 
 enum flow_end udp_lost_ground(const struct udp_session *s, const struct netif_list *interfaces)

@@ -44,8 +44,7 @@ void flow_log(const struct tcp_flow *f, enum log_level level, const char *format
 
 static const char *const gate_names[] = { "new", "shut", "open", "spilled", "local", "broken" };
 
-/* Without memory they are left out. */
-static void copy_attempts(const struct trace *trace, struct flow_info *ret)
+void flow_info_set_attempts(struct flow_info *ret, const struct trace *trace)
 {
 	if (!trace->count)
 		return;
@@ -69,6 +68,7 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 
 	*ret = (struct flow_info){ .id = f->id,
 				   .age_ms = f->worker->loop.now_ms - f->start_ms,
+				   .taken_ms = -1,
 				   .state = f->state,
 				   .end = f->end,
 				   .inbound = f->inbound->tag,
@@ -93,5 +93,5 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 	}
 	if (f->domain)
 		snprintf(ret->domain, sizeof(ret->domain), "%s", f->domain);
-	copy_attempts(&f->trace, ret);
+	flow_info_set_attempts(ret, &f->trace);
 }

@@ -1,11 +1,11 @@
 /* tcp_flow - read this first: the way of a connection.
  *
  *   accept (flow/listener) -> ROUTE (flow/decide) -> DIAL (dial/) -> KICK (flow/kick) -> RELAY (relay/, kern/gate)
- *   -> PARKED (flow/park, kern/packet) -> CLOSE
+ *   -> PARKED (flow/parked, kern/packet) or CLOSE
  *
  * A flow is a state and one step function a state. Every wake-up, from a socket, a dial, a timer or ctl,
  * ends in flow_advance(), which runs steps until one has to wait. flow_end() is the only way to CLOSE, and
- * CLOSE frees a flow from any state.
+ * CLOSE frees a flow from any state. PARKED leaves it to a smaller object.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "flow/hijack.h"
 #include "flow/idle.h"
-#include "flow/park.h"
+#include "flow/parked.h"
 #include "flow/worker.h"
 #include "net/sock.h"
 #include "relay/opening.h"
@@ -388,23 +388,42 @@ static enum step flow_relay(struct tcp_flow *f)
 	}
 	if (r == RELAY_DONE)
 		return flow_end(f, END_DONE);
-	if (r == RELAY_TAKEN) {
-		flow_goto(f, FLOW_PARKED);
-		return park_begin(f) ? flow_end(f, END_DETACHED) : STEP_WAIT;
-	}
+	if (r == RELAY_TAKEN)
+		return flow_goto(f, FLOW_PARKED);
 	if (idle_half_closed(f) && !was_half_closed)
 		idle_restart(f); /* another limit holds from here */
 	return STEP_WAIT;
 }
 
-/* Nothing wakes it but its timer, ctl, and changes of the network: they end it, or it stays. */
+/* The order matters: stop the work, then the sockets, then what knew them. */
+static void release(struct tcp_flow *f, bool reset)
+{
+	struct worker *w = f->worker;
+
+	timer_stop(&f->timer, &w->loop.timers);
+	relay_stop(&f->relay);
+	for (int side = 0; side < SIDES; side++)
+		stream_close(&f->side[side], reset);
+	relay_release(&f->relay);
+	trace_deinit(&f->trace);
+	dns_flow_free(f->dns);
+	decide_free(f->decide);
+	dial_owed_free(f->kick.owed);
+	free(f->domain);
+	list_unlink(&f->link);
+	mem_pool_put(&w->flow_pool, f);
+	worker_flow_gone(w);
+}
+
 static enum step flow_parked(struct tcp_flow *f)
 {
-	(void)f;
+	relay_stop(&f->relay);
+	if (parked_begin(f))
+		return flow_end(f, END_NO_MEMORY);
+	release(f, false);
 	return STEP_WAIT;
 }
 
-/* The order matters: stop the work, then the sockets, then what knew them. */
 static enum step flow_close(struct tcp_flow *f)
 {
 	struct worker *w = f->worker;
@@ -419,22 +438,11 @@ static enum step flow_close(struct tcp_flow *f)
 		flow_log(f, flow_end_level(f->end), "%s", flow_end_names[f->end]);
 	worker_flow_ended(w, f);
 	dial_cancel(f->dial, f->end != END_CLIENT_GONE);
-	timer_stop(&f->timer, &w->loop.timers);
-	park_end(f);
-	relay_stop(&f->relay);
+	if (f->relay.env && relay_packet_settle(&f->relay))
+		parked_release(w, &f->relay.pair, f->end);
 	if (f->end == END_DROPPED && !sock_set_silent_close(f->side[CLIENT].fd))
 		reset = false;
-	for (int side = 0; side < SIDES; side++)
-		stream_close(&f->side[side], reset);
-	relay_release(&f->relay);
-	trace_deinit(&f->trace);
-	dns_flow_free(f->dns);
-	decide_free(f->decide);
-	dial_owed_free(f->kick.owed);
-	free(f->domain);
-	list_unlink(&f->link);
-	mem_pool_put(&w->flow_pool, f);
-	worker_flow_gone(w);
+	release(f, reset);
 	return STEP_WAIT;
 }
 

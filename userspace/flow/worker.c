@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "dns/resolver.h"
 #include "dns/reverse.h"
-#include "flow/adopted.h"
+#include "flow/parked.h"
 
 static int listen_all(struct worker *w, char *reason)
 {
@@ -65,8 +65,8 @@ int worker_init(struct worker *w, unsigned index, const struct flow_config *conf
 			      .max_flows = (config->max_flows + config->workers - 1) /
 					   config->workers };
 	list_init(&w->flows);
-	list_init(&w->adopted);
 	mem_pool_init(&w->flow_pool, sizeof(struct tcp_flow));
+	parked_init(w);
 	r = loop_init(&w->loop);
 	if (!r)
 		r = post_box_init(&w->post, &w->loop);
@@ -104,7 +104,7 @@ void worker_use_packet(struct worker *w, struct packet *packet)
 {
 	w->relay_env.packet.packet = packet;
 	w->relay_env.packet.routes = &w->routes;
-	w->relay_env.packet.describe = park_label;
+	w->relay_env.packet.describe = parked_label;
 }
 
 void worker_skip_ids(struct worker *w, uint64_t id)
@@ -143,7 +143,7 @@ void worker_deinit(struct worker *w)
 		pthread_join(w->thread, NULL);
 		w->running = false;
 	}
-	adopted_end_all(w, END_SHUTDOWN); /* of a worker that never ran */
+	parked_end_all(w, END_SHUTDOWN); /* of a worker that never ran */
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	free(w->listeners);
@@ -155,6 +155,7 @@ void worker_deinit(struct worker *w)
 	netif_list_unref(w->dial_env.interfaces);
 	loop_deinit(&w->loop);
 	mem_pool_deinit(&w->flow_pool);
+	mem_pool_deinit(&w->parked_pool);
 	w->config = NULL;
 }
 
@@ -162,22 +163,10 @@ static void check_drained(struct worker *w)
 {
 	void (*on_drained)(struct worker *) = w->on_drained;
 
-	if (!w->draining || !list_empty(&w->flows) || !list_empty(&w->adopted) || !on_drained)
+	if (!w->draining || !list_empty(&w->flows) || !list_empty(&w->parked) || !on_drained)
 		return;
 	w->on_drained = NULL;
 	on_drained(w);
-}
-
-/* They do not hold up the end: they go on without us. */
-static void detach_parked(struct worker *w)
-{
-	list_for_each_safe (link, &w->flows) {
-		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
-
-		if (f->state == FLOW_PARKED)
-			tcp_flow_kill(f, END_DETACHED);
-	}
-	adopted_end_all(w, END_DETACHED);
 }
 
 void worker_drain(struct worker *w)
@@ -186,7 +175,7 @@ void worker_drain(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	if (w->config->relay.on_exit == EXIT_KEEP)
-		detach_parked(w);
+		parked_end_all(w, END_DETACHED); /* they do not hold up the end: they go on without us */
 	check_drained(w);
 }
 
@@ -198,14 +187,14 @@ void worker_set_interfaces(struct worker *w, struct netif_list *interfaces)
 	list_for_each_safe (link, &w->flows)
 		tcp_flow_check_interfaces(container_of(link, struct tcp_flow, link), interfaces);
 	udp_check_interfaces(w, interfaces);
-	adopted_check_interfaces(w, interfaces);
+	parked_check_interfaces(w, interfaces);
 }
 
 void worker_kill_all(struct worker *w, enum flow_end why)
 {
 	while (!list_empty(&w->flows))
 		tcp_flow_kill(container_of(w->flows.next, struct tcp_flow, link), why);
-	adopted_end_all(w, why);
+	parked_end_all(w, why);
 }
 
 int worker_kill(struct worker *w, uint64_t id)
@@ -218,7 +207,7 @@ int worker_kill(struct worker *w, uint64_t id)
 		tcp_flow_kill(f, END_KILLED);
 		return 0;
 	}
-	return udp_kill(w, id) ? adopted_kill(w, id) : 0;
+	return udp_kill(w, id) ? parked_kill(w, id) : 0;
 }
 
 static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
@@ -230,7 +219,7 @@ static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
 	ret->missed = env->missed;
 	memcpy(ret->untaken, env->untaken, sizeof(ret->untaken));
 	ret->adopted = w->adopted_count;
-	adopted_bytes(w, bytes);
+	parked_bytes(w, bytes);
 	for (int side = 0; side < SIDES; side++) {
 		ret->bytes[side] += bytes[side];
 		ret->kernel_bytes[side] += bytes[side];
@@ -263,7 +252,7 @@ void worker_stats(const struct worker *w, struct worker_stats *ret)
 
 size_t worker_flow_count(const struct worker *w)
 {
-	return w->flow_pool.used + w->adopted_count;
+	return w->flow_pool.used + w->parked_count;
 }
 
 size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t count)
@@ -275,7 +264,7 @@ size_t worker_describe(const struct worker *w, struct flow_info *ret, size_t cou
 			break;
 		tcp_flow_describe(container_of(link, struct tcp_flow, link), &ret[n++]);
 	}
-	return n + adopted_describe(w, ret + n, count - n);
+	return n + parked_describe(w, ret + n, count - n);
 }
 
 void worker_flow_ended(struct worker *w, const struct tcp_flow *f)
@@ -303,7 +292,7 @@ void worker_flow_gone(struct worker *w)
 
 bool worker_is_full(const struct worker *w)
 {
-	return w->flow_pool.used >= w->max_flows;
+	return worker_flow_count(w) >= w->max_flows;
 }
 
 bool worker_listens_on(const struct worker *w, const struct addr *addr)

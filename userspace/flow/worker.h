@@ -42,7 +42,7 @@ struct worker_stats {
 	uint64_t accepted, active, accept_pauses;
 	uint64_t ended[END_COUNT];
 	uint64_t dial_failures;
-	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows */
+	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows, and before flows were parked */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 	uint64_t taken, missed, untaken[UNTAKEN_COUNT], adopted; /* by tc; adopted: live now */
 	uint64_t memory_used, memory_limit;
@@ -63,10 +63,10 @@ struct worker {
 	struct relay_env relay_env;
 	struct dial_env dial_env;
 	struct route_socket routes; /* of dial_env */
-	struct mem_pool flow_pool;
+	struct mem_pool flow_pool, parked_pool;
 	struct list flows;
-	struct list adopted; /* struct adopted, see flow/adopted.h */
-	size_t adopted_count;
+	struct list parked; /* struct parked, see flow/parked.h */
+	size_t parked_count, adopted_count; /* adopted: of these, an earlier daemon's */
 	uint64_t next_id;
 	uint32_t max_flows;
 	struct listener *listeners;
@@ -103,7 +103,7 @@ void worker_kill_all(struct worker *worker, enum flow_end why);
 int worker_kill(struct worker *worker, uint64_t id); /* a flow or a UDP session; -ENOENT */
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
-/* Up to @count of them, oldest first, each to be given back by flow_info_deinit(); returns how many. */
+/* Up to @count of them, each to be given back by flow_info_deinit(); returns how many. */
 size_t worker_describe(const struct worker *worker, struct flow_info *ret, size_t count);
 
 /* For flows. */

@@ -361,22 +361,26 @@ static struct addr addr_of(const uint8_t bytes[16], uint8_t family, uint16_t por
 	return addr;
 }
 
+struct packet_end packet_end_of(const struct packet_pair *pair, int side)
+{
+	const struct seam_side *s = &pair->shared->side[side];
+	struct packet_end end = {
+		.remote = addr_of(s->in.saddr, s->in.family, s->in.sport),
+		.local = addr_of(s->in.daddr, s->in.family, s->in.dport),
+		.interface = (int)s->ifindex,
+		.mark = s->mark,
+	};
+
+	if (s->next_family)
+		end.next_hop = addr_of((const uint8_t *)s->next_hop, (uint8_t)s->next_family, 0);
+	return end;
+}
+
 static void read_spec(const struct packet_pair *pair, struct packet_spec *ret)
 {
 	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol };
-	for (int i = 0; i < 2; i++) {
-		const struct seam_side *s = &pair->shared->side[i];
-
-		ret->end[i] = (struct packet_end){
-			.remote = addr_of(s->in.saddr, s->in.family, s->in.sport),
-			.local = addr_of(s->in.daddr, s->in.family, s->in.dport),
-			.interface = (int)s->ifindex,
-			.mark = s->mark,
-		};
-		if (s->next_family)
-			ret->end[i].next_hop = addr_of((const uint8_t *)s->next_hop,
-						       (uint8_t)s->next_family, 0);
-	}
+	for (int i = 0; i < 2; i++)
+		ret->end[i] = packet_end_of(pair, i);
 	(void)bpf_map_lookup_elem(pair->packet->labels_fd, &pair->index, &ret->label);
 }
 

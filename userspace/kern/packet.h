@@ -93,6 +93,8 @@ int packet_open(const struct packet_pair *pair);
 void packet_remove(struct packet_pair *pair);
 /* The packets of @side go the way of @end from now on (its addresses do not matter), if they did not. */
 int packet_set_way(const struct packet_pair *pair, int side, const struct packet_end *end);
+/* Addresses and way of @side, as they are now. */
+struct packet_end packet_end_of(const struct packet_pair *pair, int side);
 /* What `seamctl flows list` shows of it changed. */
 int packet_set_label(const struct packet_pair *pair, const struct seam_label *label);
 

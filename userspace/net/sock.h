@@ -45,9 +45,10 @@ int sock_set_reset_on_close(int fd);
  * answered by RST. CAP_NET_ADMIN. */
 int sock_set_silent_close(int fd);
 /* A TCP socket that is connected as far as this host knows, and says nothing, ever (TCP_REPAIR): nobody else
- * gets its addresses. It takes the place of @old, a socket with the same ones in TCP_REPAIR, whose
- * mark and interface it takes over and which it closes; -1: there is none. The descriptor; -errno, and @old is closed only if its place was taken. CAP_NET_ADMIN. */
-int sock_stand_in(const struct addr *local, const struct addr *remote, int old);
+ * gets its addresses. @mark: of its route, 0: none. It takes the place of @old, a socket with the same addresses
+ * in TCP_REPAIR, whose interface it takes over and which is closed in any case; -1: there is none. The
+ * descriptor, or -errno. CAP_NET_ADMIN. */
+int sock_stand_in(const struct addr *local, const struct addr *remote, uint32_t mark, int old);
 /* The most the send queue may hold. Fixes it: the kernel no longer tunes it. CAP_NET_ADMIN beyond
  * net.core.wmem_max. */
 int sock_set_send_buffer(int fd, uint32_t bytes);

@@ -67,5 +67,5 @@ bool relay_is_taken(const struct relay *relay);
 /* For owners of relays that are going to be closed: 1: it was taken, maybe just now, its sockets are silent,
  * and relay->pair is the caller's; 0: it was not, and will not be. */
 int relay_packet_settle(struct relay *relay);
-/* The way to a host that a socket is connected to, for the end of a pair. @fd: the socket. -errno */
-int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret);
+/* The routes may have changed: the ways of a pair that is not taken yet follow. */
+void relay_packet_follow(struct relay *relay);

@@ -17,7 +17,7 @@ bool relay_packet_wants(const struct relay *relay)
 
 /* As the socket's own packets go. The route is asked for without its source where that is not ours. A pair
  * whose next hop is not told keeps its sockets, which know it. */
-int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret)
+static int find_way(struct route_socket *routes, int fd, struct packet_end *ret)
 {
 	struct route_question question;
 	struct route_answer answer;
@@ -40,6 +40,17 @@ int relay_packet_way(struct route_socket *routes, int fd, struct packet_end *ret
 	ret->interface = answer.interface;
 	ret->next_hop = answer.next_hop;
 	return answer.next_hop.family == AF_UNSPEC ? -ENETUNREACH : 0;
+}
+
+/* Without a route the way stays what it was: it may come back, as for any socket. */
+void relay_packet_follow(struct relay *relay)
+{
+	for (int side = 0; side < SIDES && relay->pair.packet; side++) {
+		struct packet_end end;
+
+		if (!find_way(relay->env->packet.routes, relay->pump[side].from->fd, &end))
+			(void)packet_set_way(&relay->pair, side, &end);
+	}
 }
 
 static enum relay_untaken why_not_added(int err)
@@ -72,7 +83,7 @@ static enum relay_untaken add(struct relay *relay)
 	if (sock_netns_cookie(fd[CLIENT]) != sock_netns_cookie(fd[UPSTREAM]))
 		return UNTAKEN_NETNS;
 	for (int side = 0; side < SIDES; side++)
-		if (relay_packet_way(env->routes, fd[side], &spec.end[side]))
+		if (find_way(env->routes, fd[side], &spec.end[side]))
 			return UNTAKEN_ROUTE;
 	env->describe(relay, &spec.label);
 	r = packet_add(env->packet, &spec, &relay->pair);

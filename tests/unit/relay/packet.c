@@ -12,7 +12,7 @@
 static struct kernel {
 	struct seam_pair shared;
 	int add_result;
-	unsigned added, removed, armed, disarmed;
+	unsigned added, removed, armed, disarmed, ways;
 	uint32_t owed[SIDES];
 	uint32_t miss; /* why each arming is missed at once; 0: it stays armed */
 	bool takes;    /* or it is taken at once */
@@ -45,6 +45,14 @@ void packet_remove(struct packet_pair *pair)
 int packet_set_label(const struct packet_pair *pair, const struct seam_label *label)
 {
 	assert_int_equal(label->id, 4711);
+	return 0;
+}
+
+int packet_set_way(const struct packet_pair *pair, int side, const struct packet_end *end)
+{
+	assert_true(addr_is_loopback(&end->next_hop));
+	assert_true(end->interface > 0);
+	kernel.ways |= 1U << side;
 	return 0;
 }
 
@@ -151,6 +159,8 @@ static void taken_when_quiet(void **state)
 	assert_int_equal(kernel.added, 0); /* no read yet */
 	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
 	turns_until_armed(&f, 1);
+	relay_packet_follow(&f.pair.relay);
+	assert_int_equal(kernel.ways, 1U << CLIENT | 1U << UPSTREAM);
 	assert_int_equal(kernel.owed[CLIENT] + kernel.owed[UPSTREAM], 0);
 	assert_int_equal(kernel.unread[CLIENT] + kernel.unread[UPSTREAM], 0);
 	turns_for(&f, 30);
