@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define SEAM_ABI_VERSION 1
+#define SEAM_ABI_VERSION 2
 #define SEAM_WORKERS_MAX 256
 
 /* A pair of sockets owns two neighbouring slots of seam_socks and seam_dirs: even for the client's
@@ -188,12 +188,25 @@ struct seam_pair {
 	struct seam_side side[2];
 };
 
+/* The upstream's socket of a UDP pair. */
+#define SEAM_UDP_CONNECTED   1U
+#define SEAM_UDP_TRANSPARENT 2U
+#define SEAM_UDP_FRAGMENT    4U /* its datagrams have no DF */
+#define SEAM_UDP_ANY         8U /* bound to a port, and to no address */
+
 /* Value of seam_labels, keyed as seam_pairs: for people, and for the next daemon. */
 struct seam_label {
 	__u64 id;         /* as in seamctl flows list */
 	__u64 started_ms; /* since the epoch */
-	__u64 bytes[2];   /* moved before the take-over */
+	__u64 bytes[2];   /* moved before the take-over; UDP: by the sockets, some seconds ago */
 	__s32 rule;       /* index of the rule that decided, -1: none */
+
+	/* UDP */
+	__u32 timeout_ms; /* that it may be quiet for */
+	__u64 datagrams[2];
+	__u32 workers;   /* that the senders were shared among */
+	__u32 interface; /* that the upstream's socket is bound to, 0: none */
+	__u32 socket;    /* SEAM_UDP_* */
 	__u32 pad;
 	char outbound[40]; /* tag; NUL-terminated like the next */
 	char inbound[24];
@@ -210,5 +223,5 @@ _Static_assert(sizeof(struct seam_tuple) == 40, "no padding");
 _Static_assert(sizeof(struct seam_half) == 8, "no padding");
 _Static_assert(sizeof(struct seam_side) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_pair) == 320, "five cache lines");
-_Static_assert(sizeof(struct seam_label) == 208, "no padding");
+_Static_assert(sizeof(struct seam_label) == 240, "no padding");
 #endif

@@ -80,19 +80,22 @@ int packets_open(struct packets *p, const struct config *config)
 
 void packets_give(const struct packets *p, struct worker *workers, unsigned count)
 {
+	size_t sessions = 0;
 	uint64_t highest;
 
 	if (!p->packet || !count)
 		return;
-	highest = adopt_all(&workers[0], p->packet);
+	highest = adopt_all(workers, p->packet);
 	for (unsigned i = 0; i < count; i++) {
+		sessions += workers[i].udp.pool.used;
 		worker_skip_ids(&workers[i], highest);
 		if (p->takes)
 			worker_use_packet(&workers[i], p->packet);
 	}
-	if (workers[0].adopted_count)
-		log_info("daemon", "packet: %zu flows of an earlier daemon go on",
-			 workers[0].adopted_count);
+	if (workers[0].adopted_count || sessions)
+		log_info("daemon",
+			 "packet: %zu flows and %zu UDP sessions of an earlier daemon go on",
+			 workers[0].adopted_count, sessions);
 }
 
 void packets_close(struct packets *p, const struct config *config)

@@ -3,9 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "flow/label.h"
+#include "flow/udp_adopt.h"
 #include "flow/worker.h"
 
 struct adopted {
@@ -20,26 +21,12 @@ struct adopted {
 	int stand_in;              /* -1: none */
 };
 
-static const char *find_tag(const struct flow_config *config, const char *tag)
-{
-	for (size_t i = 0; i < config->outbound_count; i++)
-		if (!strcmp(config->outbounds[i].tag, tag))
-			return config->outbounds[i].tag;
-	return "";
-}
-
-static const char *find_inbound(const struct flow_config *config, const char *tag)
-{
-	for (size_t i = 0; i < config->inbound_count; i++)
-		if (!strcmp(config->inbounds[i].tag, tag))
-			return config->inbounds[i].tag;
-	return "";
-}
-
 /* Rules are another list by now: the index would name a wrong one. */
 static void describe(const struct adopted *a, enum flow_end end, struct flow_info *ret)
 {
 	const struct flow_config *config = a->worker->config;
+	const struct inbound *inbound = label_inbound(config, &a->spec.label);
+	const struct outbound *outbound = label_outbound(config, &a->spec.label);
 	struct packet_stats stats;
 
 	packet_stats(&a->pair, &stats);
@@ -47,8 +34,8 @@ static void describe(const struct adopted *a, enum flow_end end, struct flow_inf
 				   .age_ms = a->age_ms + a->worker->loop.now_ms - a->since_ms,
 				   .state = FLOW_PARKED,
 				   .end = end,
-				   .inbound = find_inbound(config, a->spec.label.inbound),
-				   .outbound = find_tag(config, a->spec.label.outbound),
+				   .inbound = inbound ? inbound->tag : "",
+				   .outbound = outbound ? outbound->tag : "",
 				   .source = a->spec.end[CLIENT].remote,
 				   .destination = a->spec.end[CLIENT].local,
 				   .rule = CONFIG_NONE,
@@ -140,16 +127,6 @@ static void on_timer(struct timer *timer)
 	timer_start(&a->timer, &w->loop.timers, delay);
 }
 
-static uint64_t age_of(const struct seam_label *label)
-{
-	struct timespec now;
-	uint64_t ms;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	return ms > label->started_ms ? ms - label->started_ms : 0; /* the clock was set */
-}
-
 static void adopt(struct worker *w, const struct packet_pair *pair, const struct packet_spec *spec)
 {
 	struct adopted *a = calloc(1, sizeof(*a));
@@ -162,7 +139,7 @@ static void adopt(struct worker *w, const struct packet_pair *pair, const struct
 			       .pair = *pair,
 			       .spec = *spec,
 			       .park.since_ms = w->loop.now_ms,
-			       .age_ms = age_of(&spec->label),
+			       .age_ms = label_age_ms(&spec->label),
 			       .since_ms = w->loop.now_ms,
 			       .base = { stats.bytes[CLIENT], stats.bytes[UPSTREAM] } };
 	a->stand_in = sock_stand_in(&spec->end[UPSTREAM].local, &spec->end[UPSTREAM].remote, -1);
@@ -173,7 +150,18 @@ static void adopt(struct worker *w, const struct packet_pair *pair, const struct
 	w->adopted_count++;
 }
 
-uint64_t adopt_all(struct worker *w, struct packet *packet)
+static bool is_kept(struct worker *workers, struct packet_pair *pair,
+		    const struct packet_spec *spec)
+{
+	if (spec->protocol == IPPROTO_UDP)
+		return udp_adopt(workers, pair, spec);
+	if (packet_disarm(pair) != SEAM_PACKET_TAKEN)
+		return false;
+	adopt(&workers[0], pair, spec);
+	return true;
+}
+
+uint64_t adopt_all(struct worker *workers, struct packet *packet)
 {
 	struct packet_pair pair;
 	struct packet_spec spec;
@@ -184,10 +172,8 @@ uint64_t adopt_all(struct worker *w, struct packet *packet)
 
 		if (spec.label.id > highest)
 			highest = spec.label.id;
-		if (spec.protocol != IPPROTO_TCP || packet_disarm(&pair) != SEAM_PACKET_TAKEN)
+		if (!is_kept(workers, &pair, &spec))
 			packet_remove(&pair);
-		else
-			adopt(w, &pair, &spec);
 		pair.index = index;
 	}
 	return highest;

@@ -1,7 +1,6 @@
 #include "flow/park.h"
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "flow/label.h"
 #include "flow/worker.h"
 
 #define LINGER_MS      3000U /* after the end: a last acknowledgement may be lost, a RST may be forged */
@@ -153,25 +152,12 @@ void park_end(struct tcp_flow *f)
 		park_release(&f->relay.pair, f->end, kept);
 }
 
-static uint64_t now_since_epoch_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 void park_label(const struct relay *relay, struct seam_label *ret)
 {
 	const struct tcp_flow *f = container_of(relay, struct tcp_flow, relay);
+	const struct label_names names = { f->inbound, f->outbound, f->domain, f->rule };
 
-	*ret = (struct seam_label){
-		.id = f->id,
-		.started_ms = now_since_epoch_ms() - (f->worker->loop.now_ms - f->start_ms),
-		.bytes = { relay->pump[CLIENT].bytes, relay->pump[UPSTREAM].bytes },
-		.rule = f->rule == CONFIG_NONE ? -1 : (int32_t)f->rule,
-	};
-	snprintf(ret->inbound, sizeof(ret->inbound), "%s", f->inbound->tag);
-	snprintf(ret->outbound, sizeof(ret->outbound), "%s", f->outbound->tag);
-	snprintf(ret->host, sizeof(ret->host), "%s", f->domain ? f->domain : "");
+	*ret = label_make(f->id, f->worker->loop.now_ms - f->start_ms, &names);
+	for (int side = 0; side < SIDES; side++)
+		ret->bytes[side] = relay->pump[side].bytes;
 }

@@ -29,7 +29,8 @@ struct flow_config {
 	struct dns_reverse *reverse;  /* of all workers' resolvers; NULL: no reverse_mapping */
 	struct config_relay relay;
 	uint32_t workers, max_flows;
-	uint32_t max_udp_sessions, max_udp_sessions_per_source;
+	uint32_t max_udp_sessions; /* 0: no inbound takes UDP */
+	uint32_t max_udp_sessions_per_source;
 	uint32_t udp_replies; /* sockets to answer UDP clients by */
 };
 

@@ -238,6 +238,14 @@ int packet_open(const struct packet_pair *pair)
 	return 0;
 }
 
+bool packet_is_open(const struct packet_pair *pair)
+{
+	struct seam_half half;
+
+	return !bpf_map_lookup_elem(pair->packet->halves_fd, &pair->shared->side[0].in, &half) &&
+	       half.pair == pair->index;
+}
+
 void packet_remove(struct packet_pair *pair)
 {
 	struct packet *p = pair ? pair->packet : NULL;

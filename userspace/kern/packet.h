@@ -88,6 +88,7 @@ int packet_add(struct packet *packet, const struct packet_spec *spec, struct pac
 /* A UDP pair whose upstream's packets were translated (packet_stats()), so that no NAT is in their way: now the
  * client's are too. -errno */
 int packet_open(const struct packet_pair *pair);
+bool packet_is_open(const struct packet_pair *pair); /* also by an earlier process */
 /* From now on its packets are the stack's, whose answer is RST where no socket is. The pair is dead; NULL
  * is fine. */
 void packet_remove(struct packet_pair *pair);
