@@ -238,7 +238,7 @@ class Seam(Peer):
                           "network": list(self.networks)}],
             "outbounds": [{"type": "direct", "tag": "direct", "routing_mark": 1514}],
             "route": {"final": "direct"},
-            "relay": {"method": self.name.partition("-")[2]},
+            "relay": {"method": self.name.partition("-")[2], "on_exit": "close"},
             "control": {"socket": os.path.join(self.directory, "ctl.sock")},
         }))
         return self.program, "run", "-c", config

@@ -62,7 +62,7 @@ static int adopt(struct worker *w, const struct packet_pair *pair, const struct 
 		return -ENOSPC;
 	}
 	remember(s, &spec->label);
-	udp_session_relay(s, way, spec->label.timeout_ms);
+	udp_session_relay(s, way, spec->quiet_ms);
 	udp_pair_adopt(s, pair, spec);
 	return 0;
 }
@@ -73,9 +73,11 @@ bool udp_adopt(struct worker *workers, const struct packet_pair *pair,
 	const struct seam_label *label = &spec->label;
 	uint32_t count = workers[0].config->workers;
 	char source[ADDR_STRLEN], destination[ADDR_STRLEN];
+	struct packet_stats stats;
 	int r;
 
-	if (!packet_is_open(pair) || label->workers != count || !label->id)
+	packet_stats(pair, &stats);
+	if (!packet_is_open(pair) || stats.closing || label->workers != count || !label->id)
 		return false;
 	r = adopt(&workers[(label->id - 1) % count], pair, spec);
 	if (r)

@@ -70,7 +70,6 @@ static struct seam_label label(const struct udp_session *s)
 	const struct label_names names = { s->inbound, s->outbound, s->domain, s->rule };
 	struct seam_label label = label_make(s->id, s->worker->loop.now_ms - s->start_ms, &names);
 
-	label.timeout_ms = s->timeout_ms;
 	label.workers = s->worker->config->workers;
 	label.interface = (uint32_t)sock_bound_interface(s->way->fd);
 	label.socket = describe_socket(s);
@@ -101,15 +100,22 @@ static bool may_begin(const struct udp_session *s)
 
 static void begin(struct udp_session *s)
 {
-	struct packet_spec spec = { .protocol = IPPROTO_UDP };
+	struct packet *packet = s->worker->relay_env.packet.packet;
+	struct packet_spec spec = { .protocol = IPPROTO_UDP, .quiet_ms = s->timeout_ms };
+	int r;
 
 	s->pair.state = UDP_PAIR_NEVER;
 	if (!may_begin(s) || fill_client(s, &spec.end[CLIENT]) ||
 	    fill_upstream(s, &spec.end[UPSTREAM]))
 		return;
+	r = packet_prepare(packet, &spec);
+	if (r == -EAGAIN)
+		s->pair.state = UDP_PAIR_NONE; /* the next answer */
+	if (r)
+		return;
 	spec.label = label(s);
 	s->pair.local = spec.end[UPSTREAM].local;
-	if (packet_add(s->worker->relay_env.packet.packet, &spec, &s->pair.pair))
+	if (packet_add(packet, &spec, &s->pair.pair))
 		s->pair.pair = (struct packet_pair){ 0 };
 	else
 		s->pair.state = UDP_PAIR_HALF;
@@ -204,6 +210,12 @@ bool udp_pair_was_used(struct udp_session *s)
 	return true;
 }
 
+static void begin_anew(struct udp_session *s)
+{
+	udp_pair_end(s);
+	s->pair = (struct udp_pair){ .state = UDP_PAIR_NONE };
+}
+
 /* Without a route the way stays what it was: it may come back. If the socket sends from another address now, it
  * begins anew. */
 void udp_pair_follow(struct udp_session *s)
@@ -220,16 +232,20 @@ void udp_pair_follow(struct udp_session *s)
 		(void)packet_set_way(&s->pair.pair, UPSTREAM, &upstream);
 		return;
 	}
-	udp_pair_end(s);
-	s->pair = (struct udp_pair){ .state = UDP_PAIR_NONE };
+	begin_anew(s);
 }
 
 uint32_t udp_pair_look(struct udp_session *s)
 {
+	struct packet_stats stats;
+
 	if (s->pair.state == UDP_PAIR_OPEN) {
 		update_label(s);
 		udp_pair_follow(s);
 	}
+	udp_pair_stats(s, &stats);
+	if (stats.closing & SEAM_CLOSING_KILLED) /* the sockets alone were used meanwhile */
+		begin_anew(s);
 	return s->pair.state == UDP_PAIR_OPEN ? LOOK_MS : UINT32_MAX;
 }
 

@@ -159,6 +159,7 @@ static void fill(const struct packet_pair *pair, const struct packet_spec *spec)
 	if (spec->protocol == IPPROTO_UDP) {
 		s->state = SEAM_PACKET_TAKEN;
 		s->taken_at = clock_ns();
+		s->quiet = (uint64_t)spec->quiet_ms * 1000000;
 	}
 	s->used = 1;
 }
@@ -371,7 +372,8 @@ static struct addr addr_of(const uint8_t bytes[16], uint8_t family, uint16_t por
 
 static void read_spec(const struct packet_pair *pair, struct packet_spec *ret)
 {
-	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol };
+	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol,
+				     .quiet_ms = (uint32_t)(pair->shared->quiet / 1000000) };
 	for (int i = 0; i < 2; i++) {
 		const struct seam_side *s = &pair->shared->side[i];
 

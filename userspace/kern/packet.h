@@ -70,7 +70,9 @@ struct packet_end {
 };
 
 struct packet_spec {
-	uint8_t protocol;         /* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	uint32_t
+		quiet_ms; /* UDP: when nothing came for so long it is over (SEAM_CLOSING_KILLED); 0: never */
 	struct packet_end end[2]; /* client's, upstream's; both IPv4 or both IPv6 */
 	struct seam_label label;
 };
@@ -82,6 +84,9 @@ struct packet_pair {
 	uint32_t index;
 };
 
+/* Attaches to the interfaces of @spec in the background, for packet_add() waits for it, some 10 ms each: 0, it is
+ * done; -EAGAIN: ask again; other -errno: it cannot be, as packet_attach(). Never waits. */
+int packet_prepare(struct packet *packet, const struct packet_spec *spec);
 /* -ENOSPC: no pair is free. -EEXIST: an end is in another pair. -EAFNOSUPPORT: IPv4 with IPv6.
  * -EOPNOTSUPP: link-local addresses, or packet_attach() said so. */
 int packet_add(struct packet *packet, const struct packet_spec *spec, struct packet_pair *ret);
