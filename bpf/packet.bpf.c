@@ -36,6 +36,16 @@
 
 #define VLAN_ID 0x0fff
 
+/* A session ends by its timeout whether somebody is there to end it or not: who has its ports next is another. */
+static __always_inline void age(struct seam_pair *p, __u64 now)
+{
+	__u64 client = p->side[0].last, upstream = p->side[1].last;
+	__u64 last = client > upstream ? client : upstream;
+
+	if (p->quiet && last && (__s64)(now - last) > (__s64)p->quiet)
+		__sync_fetch_and_or(&p->closing, SEAM_CLOSING_KILLED);
+}
+
 /* A host calls again with the same ports: that connection is the stack's. */
 static int is_over(struct seam_pair *p, const struct frame *f)
 {
@@ -98,8 +108,10 @@ static __noinline int serve_pair(struct __sk_buff *skb, struct frame *f, struct 
 				 __u32 side)
 {
 	__u32 word = *(volatile __u32 *)&p->state;
+	__u64 now = bpf_ktime_get_coarse_ns();
 
-	p->side[side & 1].last = bpf_ktime_get_coarse_ns();
+	age(p, now);
+	p->side[side & 1].last = now;
 	if (f->key.protocol == IPPROTO_TCP)
 		f->broken = read_tcp(skb, f) != 0;
 	else

@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define SEAM_ABI_VERSION 1
+#define SEAM_ABI_VERSION 2
 #define SEAM_WORKERS_MAX 256
 
 /* A pair of sockets owns two neighbouring slots of seam_socks and seam_dirs: even for the client's
@@ -127,7 +127,7 @@ enum seam_packet_why {
 #define SEAM_CLOSING_FIN(side)   (1U << (side))       /* seen from this side */
 #define SEAM_CLOSING_ACKED(side) (1U << (2 + (side))) /* and acknowledged by the other */
 #define SEAM_CLOSING_RST         (1U << 4)            /* seen, from either side */
-#define SEAM_CLOSING_KILLED      (1U << 5) /* by user space: its packets go to the stack */
+#define SEAM_CLOSING_KILLED      (1U << 5) /* by user space, or too quiet: its packets go to the stack */
 #define SEAM_CLOSING_REUSED      (1U << 6) /* SYN after the end: the same */
 
 /* The addresses of a packet as it arrives; key of seam_halves. Network byte order, IPv4 in the first four
@@ -184,17 +184,28 @@ struct seam_pair {
 		[2]; /* what the window field of a side's packets is shifted by, left if positive */
 	__u8 scale[2];  /* window scale of a side's packets */
 	__u64 taken_at; /* CLOCK_MONOTONIC, ns */
-	__u64 pad;
+	__u64 quiet;    /* UDP: when nothing came for so long, ns, it is over; 0: never */
 	struct seam_side side[2];
 };
+
+/* The upstream's socket of a UDP pair. */
+#define SEAM_UDP_CONNECTED   1U
+#define SEAM_UDP_TRANSPARENT 2U
+#define SEAM_UDP_FRAGMENT    4U /* its datagrams have no DF */
+#define SEAM_UDP_ANY         8U /* bound to a port, and to no address */
 
 /* Value of seam_labels, keyed as seam_pairs: for people, and for the next daemon. */
 struct seam_label {
 	__u64 id;         /* as in seamctl flows list */
 	__u64 started_ms; /* since the epoch */
-	__u64 bytes[2];   /* moved before the take-over */
+	__u64 bytes[2];   /* moved before the take-over; UDP: by the sockets, some seconds ago */
 	__s32 rule;       /* index of the rule that decided, -1: none */
-	__u32 pad;
+	__u32 interface;  /* that the upstream's socket is bound to, 0: none */
+
+	/* UDP */
+	__u64 datagrams[2];
+	__u32 workers;     /* that the senders were shared among */
+	__u32 socket;      /* SEAM_UDP_* */
 	char outbound[40]; /* tag; NUL-terminated like the next */
 	char inbound[24];
 	char host[104]; /* domain, as sniffed; "" when unknown */
@@ -210,5 +221,5 @@ _Static_assert(sizeof(struct seam_tuple) == 40, "no padding");
 _Static_assert(sizeof(struct seam_half) == 8, "no padding");
 _Static_assert(sizeof(struct seam_side) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_pair) == 320, "five cache lines");
-_Static_assert(sizeof(struct seam_label) == 208, "no padding");
+_Static_assert(sizeof(struct seam_label) == 232, "no padding");
 #endif

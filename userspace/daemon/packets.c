@@ -81,20 +81,23 @@ int packets_open(struct packets *p, const struct config *config)
 
 void packets_give(const struct packets *p, struct worker *workers, unsigned count)
 {
+	size_t flows = 0, sessions = 0;
 	uint64_t highest;
-	size_t adopted = 0;
 
 	if (!p->packet || !count)
 		return;
 	highest = parked_adopt(workers, count, p->packet);
 	for (unsigned i = 0; i < count; i++) {
-		adopted += workers[i].adopted_count;
+		flows += workers[i].adopted_count;
+		sessions += workers[i].udp.pool.used;
 		worker_skip_ids(&workers[i], highest);
 		if (p->takes)
 			worker_use_packet(&workers[i], p->packet);
 	}
-	if (adopted)
-		log_info("daemon", "packet: %zu flows of an earlier daemon go on", adopted);
+	if (flows || sessions)
+		log_info("daemon",
+			 "packet: %zu flows and %zu UDP sessions of an earlier daemon go on", flows,
+			 sessions);
 }
 
 void packets_close(struct packets *p, const struct config *config)

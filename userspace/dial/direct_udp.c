@@ -86,3 +86,34 @@ int direct_udp_share_port(int fd, const char **ret_call)
 		*ret_call = call;
 	return r;
 }
+
+/* Transparent ones may have a client's port beside each other. */
+static int bind_again(int fd, const struct direct_udp_socket *was)
+{
+	int r = 0;
+
+	if (was->transparent)
+		r = sock_set_transparent(fd, was->local.family);
+	if (!r && was->transparent)
+		r = sock_set_reuse(fd);
+	return r ? r : sock_bind_address(fd, &was->local, false);
+}
+
+int direct_udp_reopen(const struct direct_udp_socket *was)
+{
+	defer_close int fd = netns_socket(NULL, was->local.family,
+					  SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r = fd < 0 ? fd : 0;
+
+	if (!r && was->interface)
+		r = sock_bind_ifindex(fd, was->interface);
+	if (!r && was->mark)
+		r = sock_set_mark(fd, was->mark);
+	if (!r && !was->may_fragment)
+		r = sock_set_dont_fragment(fd, was->local.family);
+	if (!r)
+		r = bind_again(fd, was);
+	if (!r && was->connected)
+		r = direct_udp_connect(fd, &was->peer);
+	return r ? r : TAKE_FD(fd);
+}

@@ -2,6 +2,7 @@
 #include "dial/direct_udp.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct direct_way {
 	struct packet_way base;
@@ -194,4 +195,22 @@ int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct 
 	loop_io_want(&w->io, EPOLLIN);
 	*ret = &w->base;
 	return 0;
+}
+
+int packet_direct_reopen(struct packet_way **ret, struct loop *loop,
+			 const struct direct_udp_socket *was)
+{
+	struct loop_io io = LOOP_IO_NULL;
+	int fd = direct_udp_reopen(was), r;
+
+	if (fd < 0)
+		return fd;
+	r = loop_io_init(&io, loop, fd, on_io);
+	if (r) {
+		close(fd);
+		return r;
+	}
+	r = packet_direct_new(ret, &io, &was->peer, was->connected, true);
+	loop_io_close(&io); /* unless the way has it */
+	return r;
 }

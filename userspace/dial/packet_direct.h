@@ -10,3 +10,7 @@
  * stays with @io, or is closed. */
 int packet_direct_new(struct packet_way **ret, struct loop_io *io, const struct addr *peer,
 		      bool bound, bool trains);
+struct direct_udp_socket;
+/* By a socket as that was. -errno */
+int packet_direct_reopen(struct packet_way **ret, struct loop *loop,
+			 const struct direct_udp_socket *was);

@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "flow/ageing.h"
+#include "flow/label.h"
+#include "flow/udp_adopt.h"
 #include "flow/worker.h"
 
 #define LOOK_FIRST_MS 500U
@@ -132,9 +133,9 @@ void parked_release(const struct worker *w, struct packet_pair *pair, enum flow_
 		(void)packet_kill(pair);
 }
 
-/* What is asked is what its socket would ask. Which interface an adopted one was bound to is not known: as long
- * as the present one is there it is kept, and only the gateway is asked for. Without a route the way stays what
- * it was: it may come back, as for any socket. */
+/* What is asked is what its socket would ask. Which interface an adopted one's client was accepted on is not known:
+ * as long as the present one is there it is kept, and only the gateway is asked for. Without a route the way stays
+ * what it was: it may come back, as for any socket. */
 static void follow(const struct parked *p)
 {
 	for (int side = 0; side < SIDES; side++) {
@@ -145,8 +146,8 @@ static void follow(const struct parked *p)
 		struct route_answer answer;
 
 		if (p->interface[side] < 0) {
-			const struct netif *now = netif_by_index(
-				p->worker->dial_env.interfaces, way.interface);
+			const struct netif *now = netif_by_index(p->worker->dial_env.interfaces,
+								 way.interface);
 
 			question.interface = now && now->up ? way.interface : 0;
 		}
@@ -245,42 +246,13 @@ int parked_begin(struct tcp_flow *f)
 	return 0;
 }
 
-static const char *find_outbound(const struct flow_config *config, const char *tag)
-{
-	for (size_t i = 0; i < config->outbound_count; i++)
-		if (!strcmp(config->outbounds[i].tag, tag))
-			return config->outbounds[i].tag;
-	return "";
-}
-
-static const char *find_inbound(const struct flow_config *config, const char *tag)
-{
-	for (size_t i = 0; i < config->inbound_count; i++)
-		if (!strcmp(config->inbounds[i].tag, tag))
-			return config->inbounds[i].tag;
-	return "";
-}
-
-static uint64_t now_since_epoch_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t age_of(const struct seam_label *label)
-{
-	uint64_t now = now_since_epoch_ms();
-
-	return now > label->started_ms ? now - label->started_ms : 0; /* the clock was set */
-}
-
 /* Without memory it goes on, and the next daemon may have the memory. Rules are another list by now: the index
  * would name a wrong one. */
 static void adopt(struct worker *w, const struct packet_pair *pair, const struct packet_spec *spec)
 {
 	const struct seam_label *label = &spec->label;
+	const struct inbound *inbound = label_inbound(w->config, label);
+	const struct outbound *outbound = label_outbound(w->config, label);
 	const struct packet_end *upstream = &spec->end[UPSTREAM];
 	struct parked *p = park(w, pair, 0);
 	struct packet_stats stats;
@@ -292,19 +264,31 @@ static void adopt(struct worker *w, const struct packet_pair *pair, const struct
 	p->adopted = true;
 	w->adopted_count++;
 	p->id = label->id;
-	p->start_ms = w->loop.now_ms - age_of(label);
-	p->inbound = find_inbound(w->config, label->inbound);
-	p->outbound = find_outbound(w->config, label->outbound);
+	p->start_ms = w->loop.now_ms - label_age_ms(label);
+	p->inbound = inbound ? inbound->tag : "";
+	p->outbound = outbound ? outbound->tag : "";
 	p->domain = *label->host ? strdup(label->host) : NULL;
 	p->rule = CONFIG_NONE;
 	client.port = upstream->local.port;
 	p->ours[UPSTREAM] = !addr_equal(&upstream->local, &client);
+	p->interface[CLIENT] = -1;
+	p->interface[UPSTREAM] = (int)label->interface;
 	for (int side = 0; side < SIDES; side++) {
 		p->moved[side] = label->bytes[side];
 		p->base[side] = stats.bytes[side];
-		p->interface[side] = -1;
 	}
 	p->stand_in = sock_stand_in(&upstream->local, &upstream->remote, upstream->mark, -1);
+}
+
+static bool is_kept(struct worker *workers, unsigned count, struct packet_pair *pair,
+		    const struct packet_spec *spec)
+{
+	if (spec->protocol == IPPROTO_UDP)
+		return udp_adopt(workers, pair, spec);
+	if (packet_disarm(pair) != SEAM_PACKET_TAKEN)
+		return false;
+	adopt(&workers[pair->index % count], pair, spec);
+	return true;
 }
 
 uint64_t parked_adopt(struct worker *workers, unsigned count, struct packet *packet)
@@ -317,10 +301,8 @@ uint64_t parked_adopt(struct worker *workers, unsigned count, struct packet *pac
 		i = pair.index;
 		if (spec.label.id > highest)
 			highest = spec.label.id;
-		if (spec.protocol != IPPROTO_TCP || packet_disarm(&pair) != SEAM_PACKET_TAKEN)
+		if (!is_kept(workers, count, &pair, &spec))
 			packet_remove(&pair);
-		else
-			adopt(&workers[i % count], &pair, &spec);
 	}
 	return highest;
 }
@@ -398,14 +380,10 @@ void parked_bytes(const struct worker *w, uint64_t ret[SIDES])
 void parked_label(const struct relay *relay, struct seam_label *ret)
 {
 	const struct tcp_flow *f = container_of(relay, struct tcp_flow, relay);
+	const struct label_names names = { f->inbound, f->outbound, f->domain, f->rule };
 
-	*ret = (struct seam_label){
-		.id = f->id,
-		.started_ms = now_since_epoch_ms() - (f->worker->loop.now_ms - f->start_ms),
-		.bytes = { relay->pump[CLIENT].bytes, relay->pump[UPSTREAM].bytes },
-		.rule = f->rule == CONFIG_NONE ? -1 : (int32_t)f->rule,
-	};
-	snprintf(ret->inbound, sizeof(ret->inbound), "%s", f->inbound->tag);
-	snprintf(ret->outbound, sizeof(ret->outbound), "%s", f->outbound->tag);
-	snprintf(ret->host, sizeof(ret->host), "%s", f->domain ? f->domain : "");
+	*ret = label_make(f->id, f->worker->loop.now_ms - f->start_ms, &names);
+	ret->interface = (uint32_t)sock_bound_interface(f->side[UPSTREAM].fd);
+	for (int side = 0; side < SIDES; side++)
+		ret->bytes[side] = relay->pump[side].bytes;
 }

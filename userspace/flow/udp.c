@@ -161,14 +161,6 @@ static uint32_t share(uint32_t all, uint32_t workers)
 	return (all + workers - 1) / workers;
 }
 
-static bool is_wanted(const struct flow_config *config)
-{
-	for (size_t i = 0; i < config->inbound_count; i++)
-		if (config->inbounds[i].network & CONFIG_NETWORK_UDP)
-			return true;
-	return false;
-}
-
 int udp_init(struct worker *w, char *reason)
 {
 	const struct flow_config *config = w->config;
@@ -178,7 +170,7 @@ int udp_init(struct worker *w, char *reason)
 	list_init(&udp->sessions);
 	udp->icmp = (struct icmp){ -1, -1 };
 	mem_pool_init(&udp->pool, sizeof(struct udp_session));
-	if (!is_wanted(config))
+	if (!config->max_udp_sessions)
 		return 0;
 	udp->replies = (struct udp_replies){
 		.capacity = share(config->udp_replies, config->workers),
@@ -282,6 +274,7 @@ static void describe(struct udp_session *s, struct udp_info *ret)
 				  .destination = s->destination,
 				  .bound = s->entry.destination.family != AF_UNSPEC,
 				  .replied = s->entry.replied,
+				  .adopted = s->adopted,
 				  .protocol = s->protocol,
 				  .rule = s->rule,
 				  .dropped = s->dropped };

@@ -84,6 +84,7 @@ struct udp_session {
 	enum protocol protocol;
 	enum udp_state state;
 	enum flow_end end;
+	bool adopted;    /* an earlier daemon began it */
 	bool has_others; /* its client wrote to other destinations as well */
 	bool silent;     /* UDP_BLOCK: the client is told nothing */
 	bool unmapped;   /* answers come from the address that a name turned out to have */
@@ -96,7 +97,7 @@ struct udp_info {
 	enum udp_state state;
 	const char *inbound, *outbound, *method; /* "" if there is none */
 	struct addr source, destination;
-	bool bound, replied;
+	bool bound, replied, adopted;
 	char domain[SNIFF_DOMAIN_MAX];
 	enum protocol protocol;
 	size_t rule; /* index, CONFIG_NONE: none decided */
@@ -118,7 +119,12 @@ size_t udp_describe(const struct worker *worker, struct udp_info *ret, size_t co
 void udp_take(struct worker *worker, const struct inbound *inbound, const struct datagram *list,
 	      unsigned count);
 
-/* A session for @first and what comes after it; NULL: out of memory, or the table is full. */
+/* A session that knows no more than its addresses, without an id; NULL: out of memory, or the table is full. */
+struct udp_session *udp_session_make(struct worker *worker, const struct inbound *inbound,
+				     const struct addr *source, const struct addr *destination);
+/* UDP_RELAY by @way, which becomes the session's, until it is quiet for @timeout_ms. */
+void udp_session_relay(struct udp_session *session, struct packet_way *way, uint32_t timeout_ms);
+/* A session for @first and what comes after it; NULL as above. */
 struct udp_session *udp_session_new(struct worker *worker, const struct inbound *inbound,
 				    const struct datagram *first);
 /* Datagrams of its client to one destination. The session may be gone. */
@@ -126,6 +132,11 @@ void udp_session_take(struct udp_session *session, const struct datagram *list, 
 void udp_session_end(struct udp_session *session, enum flow_end why);
 
 /* For what a session is made of. */
+/* In UDP_RELAY, UDP_DNS and UDP_BLOCK: what its client sends. */
+void udp_carry(struct udp_session *session, const struct datagram *list, unsigned count);
+/* The same for what is held. What a bound session is not for goes on to sessions of its own, for which this one
+ * may have to make room: it may be gone. With @end it is: it ends before those begin. */
+void udp_carry_held(struct udp_session *session, enum flow_end end);
 void udp_dropped(struct udp_session *session, enum udp_drop why, unsigned count);
 /* Answers to the client, as if from @from. */
 void udp_answer(struct udp_session *session, const struct addr *from, const struct datagram *list,

@@ -1,8 +1,7 @@
 #include "flow/udp_pair.h"
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 #include "dial/packet.h"
+#include "flow/label.h"
 #include "flow/worker.h"
 #include "kern/route.h"
 #include "net/sock.h"
@@ -10,6 +9,8 @@
 #define LIVES_AFTER \
 	16U /* datagrams, and some of each side: most questions and answers are over by then */
 #define MISSES_MOST 4U
+#define SETTLE_MS   500U  /* a datagram may have been on its way to a socket */
+#define LOOK_MS     5000U /* not every change of a route is one of the interfaces */
 
 static int ask_way(struct udp_session *s, struct packet_end *end, int interface, bool is_ours)
 {
@@ -49,14 +50,41 @@ static int fill_upstream(struct udp_session *s, struct packet_end *end)
 		       !sock_is_transparent(fd, end->local.family));
 }
 
-static void label(const struct udp_session *s, struct seam_label *ret)
+static uint32_t describe_socket(const struct udp_session *s)
 {
-	*ret = (struct seam_label){ .id = s->id,
-				    .bytes = { s->bytes[CLIENT], s->bytes[UPSTREAM] },
-				    .rule = s->rule == CONFIG_NONE ? -1 : (int32_t)s->rule };
-	snprintf(ret->inbound, sizeof(ret->inbound), "%s", s->inbound->tag);
-	snprintf(ret->outbound, sizeof(ret->outbound), "%s", s->outbound->tag);
-	snprintf(ret->host, sizeof(ret->host), "%s", s->domain ? s->domain : "");
+	int fd = s->way->fd;
+	struct addr local;
+	uint32_t flags = s->way->bound ? SEAM_UDP_CONNECTED : 0;
+
+	if (!sock_local_addr(fd, &local) && addr_is_unspecified(&local))
+		flags |= SEAM_UDP_ANY;
+	if (sock_is_transparent(fd, s->way->peer.family))
+		flags |= SEAM_UDP_TRANSPARENT;
+	if (sock_may_fragment(fd, s->way->peer.family))
+		flags |= SEAM_UDP_FRAGMENT;
+	return flags;
+}
+
+static struct seam_label label(const struct udp_session *s)
+{
+	const struct label_names names = { s->inbound, s->outbound, s->domain, s->rule };
+	struct seam_label label = label_make(s->id, s->worker->loop.now_ms - s->start_ms, &names);
+
+	label.workers = s->worker->config->workers;
+	label.interface = (uint32_t)sock_bound_interface(s->way->fd);
+	label.socket = describe_socket(s);
+	for (int side = 0; side < SIDES; side++) {
+		label.datagrams[side] = s->datagrams[side];
+		label.bytes[side] = s->bytes[side];
+	}
+	return label;
+}
+
+static void update_label(const struct udp_session *s)
+{
+	const struct seam_label now = label(s);
+
+	(void)packet_set_label(&s->pair.pair, &now);
 }
 
 /* Answers that the client is to see as another's (unmapped) are not the pair's. */
@@ -72,14 +100,22 @@ static bool may_begin(const struct udp_session *s)
 
 static void begin(struct udp_session *s)
 {
-	struct packet_spec spec = { .protocol = IPPROTO_UDP };
+	struct packet *packet = s->worker->relay_env.packet.packet;
+	struct packet_spec spec = { .protocol = IPPROTO_UDP, .quiet_ms = s->timeout_ms };
+	int r;
 
 	s->pair.state = UDP_PAIR_NEVER;
 	if (!may_begin(s) || fill_client(s, &spec.end[CLIENT]) ||
 	    fill_upstream(s, &spec.end[UPSTREAM]))
 		return;
-	label(s, &spec.label);
-	if (packet_add(s->worker->relay_env.packet.packet, &spec, &s->pair.pair))
+	r = packet_prepare(packet, &spec);
+	if (r == -EAGAIN)
+		s->pair.state = UDP_PAIR_NONE; /* the next answer */
+	if (r)
+		return;
+	spec.label = label(s);
+	s->pair.local = spec.end[UPSTREAM].local;
+	if (packet_add(packet, &spec, &s->pair.pair))
 		s->pair.pair = (struct packet_pair){ 0 };
 	else
 		s->pair.state = UDP_PAIR_HALF;
@@ -107,6 +143,15 @@ void udp_pair_answered(struct udp_session *s)
 		give_up(s);
 }
 
+static void begin_open(struct udp_session *s, uint32_t look_ms)
+{
+	struct timer_wheel *timers = &s->worker->loop.timers;
+
+	s->pair.state = UDP_PAIR_OPEN;
+	timer_stop(&s->timer, timers);
+	timer_start(&s->timer, timers, look_ms); /* of idleness, which asks udp_pair_look() */
+}
+
 void udp_pair_asked(struct udp_session *s)
 {
 	struct packet_stats stats;
@@ -116,10 +161,29 @@ void udp_pair_asked(struct udp_session *s)
 	packet_stats(&s->pair.pair, &stats);
 	if (!stats.packets[UPSTREAM])
 		return;
+	update_label(s); /* whoever finds it open goes by that */
 	if (packet_open(&s->pair.pair))
 		give_up(s);
 	else
-		s->pair.state = UDP_PAIR_OPEN;
+		begin_open(s, SETTLE_MS);
+}
+
+/* What an earlier daemon has counted is none of our totals. */
+void udp_pair_adopt(struct udp_session *s, const struct packet_pair *pair,
+		    const struct packet_spec *spec)
+{
+	struct udp_stats *stats = &s->worker->udp.stats;
+	struct packet_stats translated;
+
+	s->pair.pair = *pair;
+	s->pair.local = spec->end[UPSTREAM].local;
+	udp_pair_stats(s, &translated);
+	for (int side = 0; side < SIDES; side++) {
+		stats->datagrams[side] -= translated.packets[side];
+		stats->bytes[side] -= translated.bytes[side];
+	}
+	(void)udp_pair_was_used(s);
+	begin_open(s, 0);
 }
 
 void udp_pair_stats(const struct udp_session *s, struct packet_stats *ret)
@@ -146,17 +210,49 @@ bool udp_pair_was_used(struct udp_session *s)
 	return true;
 }
 
-/* Without a route the way stays what it was: it may come back. */
+static void begin_anew(struct udp_session *s)
+{
+	udp_pair_end(s);
+	s->pair = (struct udp_pair){ .state = UDP_PAIR_NONE };
+}
+
+/* Without a route the way stays what it was: it may come back. If the socket sends from another address now, it
+ * begins anew. */
 void udp_pair_follow(struct udp_session *s)
 {
-	struct packet_end end;
+	struct packet_end client, upstream;
 
 	if (!s->pair.pair.packet)
 		return;
-	if (!fill_client(s, &end))
-		(void)packet_set_way(&s->pair.pair, CLIENT, &end);
-	if (!fill_upstream(s, &end))
-		(void)packet_set_way(&s->pair.pair, UPSTREAM, &end);
+	if (!fill_client(s, &client))
+		(void)packet_set_way(&s->pair.pair, CLIENT, &client);
+	if (fill_upstream(s, &upstream))
+		return;
+	if (addr_equal(&upstream.local, &s->pair.local)) {
+		(void)packet_set_way(&s->pair.pair, UPSTREAM, &upstream);
+		return;
+	}
+	begin_anew(s);
+}
+
+uint32_t udp_pair_look(struct udp_session *s)
+{
+	struct packet_stats stats;
+
+	if (s->pair.state == UDP_PAIR_OPEN) {
+		update_label(s);
+		udp_pair_follow(s);
+	}
+	udp_pair_stats(s, &stats);
+	if (stats.closing & SEAM_CLOSING_KILLED) /* the sockets alone were used meanwhile */
+		begin_anew(s);
+	return s->pair.state == UDP_PAIR_OPEN ? LOOK_MS : UINT32_MAX;
+}
+
+static bool goes_on(const struct udp_session *s)
+{
+	return s->end == END_SHUTDOWN && s->pair.state == UDP_PAIR_OPEN &&
+	       s->worker->config->relay.on_exit == EXIT_KEEP;
 }
 
 void udp_pair_end(struct udp_session *s)
@@ -167,7 +263,12 @@ void udp_pair_end(struct udp_session *s)
 	if (!s->pair.pair.packet)
 		return;
 	udp_pair_stats(s, &translated);
-	packet_remove(&s->pair.pair);
+	if (goes_on(s)) {
+		update_label(s);
+		s->pair.pair.packet = NULL;
+	} else {
+		packet_remove(&s->pair.pair);
+	}
 	for (int side = 0; side < SIDES; side++) {
 		s->datagrams[side] += translated.packets[side];
 		s->bytes[side] += translated.bytes[side];

@@ -19,6 +19,7 @@ enum udp_pair_state {
 struct udp_pair {
 	struct packet_pair pair; /* in UDP_PAIR_HALF and _OPEN */
 	enum udp_pair_state state;
+	struct addr local;     /* of the upstream's socket, as the pair has it */
 	uint64_t packets_seen; /* at the last look */
 	unsigned misses;       /* batches that came to the socket all the same */
 };
@@ -27,10 +28,17 @@ struct udp_pair {
 void udp_pair_answered(struct udp_session *session);
 /* The client has sent: the server's may have been translated meanwhile. */
 void udp_pair_asked(struct udp_session *session);
+/* An earlier daemon's, which was open: it is the session's now. */
+void udp_pair_adopt(struct udp_session *session, const struct packet_pair *pair,
+		    const struct packet_spec *spec);
 /* Whether anything was translated since the last look. */
 bool udp_pair_was_used(struct udp_session *session);
 /* Translated so far; none is fine. */
 void udp_pair_stats(const struct udp_session *session, struct packet_stats *ret);
 /* Routes may have changed. */
 void udp_pair_follow(struct udp_session *session);
-void udp_pair_end(struct udp_session *session); /* adds to the session's counters */
+/* From the session's timer: routes are followed, and the label kept up to date. How soon it wants to be asked
+ * again, ms; UINT32_MAX: never. */
+uint32_t udp_pair_look(struct udp_session *session);
+/* Adds to the session's counters. With on_exit keep an open one goes on at the end of the daemon. */
+void udp_pair_end(struct udp_session *session);

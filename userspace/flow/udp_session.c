@@ -70,13 +70,17 @@ static void on_idle(struct timer *timer)
 {
 	struct udp_session *s = container_of(timer, struct udp_session, timer);
 	uint64_t now = s->worker->loop.now_ms, quiet;
+	uint32_t left, look;
 
 	(void)udp_pair_was_used(s);
 	quiet = now > s->used_ms ? now - s->used_ms : 0;
-	if (quiet >= s->timeout_ms)
+	if (quiet >= s->timeout_ms) {
 		udp_session_end(s, END_IDLE);
-	else
-		timer_start(&s->timer, timers_of(s), s->timeout_ms - quiet);
+		return;
+	}
+	left = s->timeout_ms - (uint32_t)quiet;
+	look = udp_pair_look(s);
+	timer_start(&s->timer, timers_of(s), left < look ? left : look);
 }
 
 /* From here on the session lives until it is quiet for @timeout_ms. */
@@ -89,33 +93,27 @@ static void begin_idle(struct udp_session *s, enum udp_state state, uint32_t tim
 	timer_start(&s->timer, timers_of(s), timeout_ms);
 }
 
-/* To nobody, and the client is told so unless a rule says not to. */
-static void refuse(struct udp_session *s, const struct addr *destination, const uint8_t *data,
-		   size_t len)
+static void bind_to_first(struct udp_session *s)
 {
-	if (!s->silent)
-		udp_tell_unreachable(s->worker, &s->entry.source, destination, data, len);
-	udp_dropped(s, UDP_DROP_REFUSED, 1);
-}
-
-static void refuse_held(struct udp_session *s)
-{
-	struct held_datagram *held;
-
-	while ((held = udp_held_take(&s->held)) != NULL) {
-		refuse(s, &held->destination, held->data, held->len);
-		free(held);
-	}
+	udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
 }
 
 static void block(struct udp_session *s, bool silent)
 {
 	s->silent = silent;
-	udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
+	bind_to_first(s);
 	decide_free(s->decide);
 	s->decide = NULL;
-	refuse_held(s);
 	begin_idle(s, UDP_BLOCK, BLOCK_MS);
+	udp_carry_held(s, END_NONE);
+}
+
+/* Nothing goes there now; the next datagram tries again. */
+static void fail(struct udp_session *s, enum flow_end why)
+{
+	bind_to_first(s);
+	s->state = UDP_BLOCK;
+	udp_carry_held(s, why);
 }
 
 /* What carries no UDP will not carry it the next moment either. */
@@ -129,60 +127,7 @@ static void dial_failed(struct udp_session *s, int err, const char *call)
 		block(s, false);
 		return;
 	}
-	refuse_held(s);
-	udp_session_end(s, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
-}
-
-/* To the first destination as the dial understood it, to others as they are. */
-static void forward(struct udp_session *s, const struct datagram *list, unsigned count)
-{
-	struct datagram out[DATAGRAM_BATCH];
-	struct datagram_sent sent;
-
-	for (unsigned i = 0; i < count; i++) {
-		out[i] = list[i];
-		if (s->way->bound || addr_equal(&list[i].destination, &s->destination))
-			out[i].destination.family = AF_UNSPEC;
-		else
-			s->has_others = true;
-	}
-	packet_send(s->way, out, count, &sent);
-	if (sent.failed)
-		udp_dropped(s, UDP_DROP_SEND, sent.failed);
-}
-
-static bool is_ours(const struct udp_session *s, const struct addr *destination)
-{
-	return s->entry.destination.family == AF_UNSPEC || addr_equal(destination, &s->destination);
-}
-
-/* Those that a bound session is not for go on to sessions of their own, for which this one may have to make
- * room: it may be gone. */
-static void forward_held(struct udp_session *s)
-{
-	const struct addr source = s->entry.source;
-	const struct inbound *inbound = s->inbound;
-	struct worker *w = s->worker;
-	struct held_datagram *held;
-	struct udp_held others;
-
-	udp_held_init(&others, s->held.budget);
-	while ((held = udp_held_take(&s->held)) != NULL) {
-		const struct datagram datagram = udp_held_datagram(held, &source);
-
-		if (!is_ours(s, &held->destination)) {
-			udp_held_add(&others, held);
-			continue;
-		}
-		forward(s, &datagram, 1);
-		free(held);
-	}
-	while ((held = udp_held_take(&others)) != NULL) {
-		const struct datagram datagram = udp_held_datagram(held, &source);
-
-		udp_take(w, inbound, &datagram, 1);
-		free(held);
-	}
+	fail(s, err == -ETIMEDOUT ? END_DIAL_TIMEOUT : END_DIAL_FAILED);
 }
 
 /* Of a name that a proxy has looked up: as long as the client asked nobody else, who answers is the one. */
@@ -239,22 +184,28 @@ static void on_ready(void *owner)
 	udp_session_end(s, n == -ECONNREFUSED ? END_UNREACHABLE : END_UPSTREAM_RESET);
 }
 
-static void open_relay(struct udp_session *s)
+void udp_session_relay(struct udp_session *s, struct packet_way *way, uint32_t timeout_ms)
+{
+	s->way = way;
+	s->used_ms = s->worker->loop.now_ms;
+	begin_idle(s, UDP_RELAY, timeout_ms);
+	if (way->bound)
+		bind_to_first(s);
+	packet_listen(way, on_ready, s);
+}
+
+static void open_relay(struct udp_session *s, struct packet_way *way)
 {
 	const struct route_options *options = s->decide ? &decide_verdict(s->decide)->options
 							: NULL;
+	uint32_t timeout_ms = udp_timeout_ms(options, s->protocol, s->destination.port,
+					     s->inbound->udp_timeout_ms);
 
 	s->unmapped = options && options->udp_disable_domain_unmapping;
-	begin_idle(s, UDP_RELAY,
-		   udp_timeout_ms(options, s->protocol, s->destination.port,
-				  s->inbound->udp_timeout_ms));
-	s->used_ms = s->worker->loop.now_ms;
 	decide_free(s->decide);
 	s->decide = NULL;
-	if (s->way->bound)
-		udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
-	packet_listen(s->way, on_ready, s);
-	forward_held(s);
+	udp_session_relay(s, way, timeout_ms);
+	udp_carry_held(s, END_NONE);
 }
 
 static void on_dialed(void *owner, const struct dial_result *result)
@@ -267,8 +218,7 @@ static void on_dialed(void *owner, const struct dial_result *result)
 		dial_failed(s, result->err, result->call);
 		return;
 	}
-	s->way = result->packet;
-	open_relay(s);
+	open_relay(s, result->packet);
 }
 
 static void on_dial_timeout(struct timer *timer)
@@ -312,15 +262,9 @@ static void begin_dial(struct udp_session *s)
 
 static void begin_dns(struct udp_session *s)
 {
-	struct held_datagram *held;
-
-	udp_table_bind(&s->worker->udp.table, &s->entry, &s->destination);
+	bind_to_first(s);
 	begin_idle(s, UDP_DNS, udp_timeout_ms(NULL, PROTOCOL_DNS, 0, 0));
-	while ((held = udp_held_take(&s->held)) != NULL) {
-		if (addr_equal(&held->destination, &s->destination))
-			udp_dns_take(s, held->data, held->len);
-		free(held);
-	}
+	udp_carry_held(s, END_NONE);
 }
 
 static void act(struct udp_session *s)
@@ -347,8 +291,7 @@ static void unresolved(struct udp_session *s)
 	const char *name, *why = decide_unresolved(s->decide, &name);
 
 	session_log(s, LOG_INFO, "unresolved: %s: %s", name, why);
-	refuse_held(s);
-	udp_session_end(s, END_UNRESOLVED);
+	fail(s, END_UNRESOLVED);
 }
 
 static void run_rules(void *owner)
@@ -397,8 +340,8 @@ static int begin_route(struct udp_session *s, const struct datagram *first)
 	return 0;
 }
 
-struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbound,
-				    const struct datagram *first)
+struct udp_session *udp_session_make(struct worker *w, const struct inbound *inbound,
+				     const struct addr *source, const struct addr *destination)
 {
 	struct udp *udp = &w->udp;
 	struct udp_session *s;
@@ -406,12 +349,11 @@ struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbo
 	s = mem_pool_get(&udp->pool);
 	if (!s)
 		return NULL;
-	*s = (struct udp_session){ .entry.source = first->source,
+	*s = (struct udp_session){ .entry.source = *source,
 				   .worker = w,
-				   .id = w->next_id,
 				   .start_ms = w->loop.now_ms,
 				   .inbound = inbound,
-				   .destination = first->destination,
+				   .destination = *destination,
 				   .rule = CONFIG_NONE };
 	list_init(&s->link);
 	list_init(&s->questions);
@@ -421,9 +363,20 @@ struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbo
 		mem_pool_put(&udp->pool, s);
 		return NULL;
 	}
-	w->next_id += w->config->workers; /* unique over all workers, as those of flows */
 	list_append(&udp->sessions, &s->link);
-	udp->stats.sessions++;
+	return s;
+}
+
+struct udp_session *udp_session_new(struct worker *w, const struct inbound *inbound,
+				    const struct datagram *first)
+{
+	struct udp_session *s = udp_session_make(w, inbound, &first->source, &first->destination);
+
+	if (!s)
+		return NULL;
+	s->id = w->next_id;
+	w->next_id += w->config->workers; /* unique over all workers, as those of flows */
+	w->udp.stats.sessions++;
 	if (begin_route(s, first)) {
 		udp_session_end(s, END_NO_MEMORY);
 		return NULL;
@@ -449,25 +402,6 @@ static void hold(struct udp_session *s, const struct datagram *list, unsigned co
 		block(s, false);
 }
 
-/* The pieces of a train are questions of their own. */
-static void each_piece(struct udp_session *s, const struct datagram *datagram,
-		       void (*take)(struct udp_session *, const uint8_t *, size_t))
-{
-	size_t step = datagram->segment ? datagram->segment : datagram->len, at = 0;
-
-	do {
-		size_t left = datagram->len - at;
-
-		take(s, datagram->data + at, left < step ? left : step);
-		at += step;
-	} while (at < datagram->len);
-}
-
-static void refuse_piece(struct udp_session *s, const uint8_t *data, size_t len)
-{
-	refuse(s, &s->destination, data, len);
-}
-
 void udp_session_take(struct udp_session *s, const struct datagram *list, unsigned count)
 {
 	s->used_ms = s->worker->loop.now_ms;
@@ -480,15 +414,8 @@ void udp_session_take(struct udp_session *s, const struct datagram *list, unsign
 		s->worker->udp.stats.datagrams[CLIENT] += pieces;
 		s->worker->udp.stats.bytes[CLIENT] += list[i].len;
 	}
-	if (s->state == UDP_RELAY) {
-		forward(s, list, count);
-		udp_pair_asked(s);
-	} else if (s->state == UDP_DNS)
-		for (unsigned i = 0; i < count; i++)
-			each_piece(s, &list[i], udp_dns_take);
-	else if (s->state == UDP_BLOCK)
-		for (unsigned i = 0; i < count; i++)
-			each_piece(s, &list[i], refuse_piece);
-	else
+	if (s->state == UDP_ROUTE || s->state == UDP_DIAL)
 		hold(s, list, count); /* @s may be gone */
+	else
+		udp_carry(s, list, count);
 }

@@ -159,6 +159,7 @@ static void fill(const struct packet_pair *pair, const struct packet_spec *spec)
 	if (spec->protocol == IPPROTO_UDP) {
 		s->state = SEAM_PACKET_TAKEN;
 		s->taken_at = clock_ns();
+		s->quiet = (uint64_t)spec->quiet_ms * 1000000;
 	}
 	s->used = 1;
 }
@@ -236,6 +237,14 @@ int packet_open(const struct packet_pair *pair)
 				BPF_NOEXIST))
 		return -errno;
 	return 0;
+}
+
+bool packet_is_open(const struct packet_pair *pair)
+{
+	struct seam_half half;
+
+	return !bpf_map_lookup_elem(pair->packet->halves_fd, &pair->shared->side[0].in, &half) &&
+	       half.pair == pair->index;
 }
 
 void packet_remove(struct packet_pair *pair)
@@ -378,7 +387,8 @@ struct packet_end packet_end_of(const struct packet_pair *pair, int side)
 
 static void read_spec(const struct packet_pair *pair, struct packet_spec *ret)
 {
-	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol };
+	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol,
+				     .quiet_ms = (uint32_t)(pair->shared->quiet / 1000000) };
 	for (int i = 0; i < 2; i++)
 		ret->end[i] = packet_end_of(pair, i);
 	(void)bpf_map_lookup_elem(pair->packet->labels_fd, &pair->index, &ret->label);

@@ -70,7 +70,9 @@ struct packet_end {
 };
 
 struct packet_spec {
-	uint8_t protocol;         /* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+	uint32_t
+		quiet_ms; /* UDP: when nothing came for so long it is over (SEAM_CLOSING_KILLED); 0: never */
 	struct packet_end end[2]; /* client's, upstream's; both IPv4 or both IPv6 */
 	struct seam_label label;
 };
@@ -82,12 +84,16 @@ struct packet_pair {
 	uint32_t index;
 };
 
+/* Attaches to the interfaces of @spec in the background, for packet_add() waits for it, some 10 ms each: 0, it is
+ * done; -EAGAIN: ask again; other -errno: it cannot be, as packet_attach(). Never waits. */
+int packet_prepare(struct packet *packet, const struct packet_spec *spec);
 /* -ENOSPC: no pair is free. -EEXIST: an end is in another pair. -EAFNOSUPPORT: IPv4 with IPv6.
  * -EOPNOTSUPP: link-local addresses, or packet_attach() said so. */
 int packet_add(struct packet *packet, const struct packet_spec *spec, struct packet_pair *ret);
 /* A UDP pair whose upstream's packets were translated (packet_stats()), so that no NAT is in their way: now the
  * client's are too. -errno */
 int packet_open(const struct packet_pair *pair);
+bool packet_is_open(const struct packet_pair *pair); /* also by an earlier process */
 /* From now on its packets are the stack's, whose answer is RST where no socket is. The pair is dead; NULL
  * is fine. */
 void packet_remove(struct packet_pair *pair);

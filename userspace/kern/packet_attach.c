@@ -111,7 +111,7 @@ static void detach_clsact(int interface)
 		(void)bpf_tc_detach(&hook, &opts);
 }
 
-static struct packet_hook *find_hook(struct packet *p, int interface)
+struct packet_hook *packet_hook_find(struct packet *p, int interface)
 {
 	for (size_t i = 0; i < p->hook_count; i++)
 		if (p->hooks[i].interface == interface)
@@ -139,22 +139,49 @@ static int attach(struct packet *p, int interface, int *ret_link)
 	return attach_clsact(interface, program);
 }
 
+int packet_hook_fits(const struct packet *p, int interface)
+{
+	int program = program_for(p, interface);
+
+	return program < 0 ? program : 0;
+}
+
+/* Of an interface that has none. */
+static struct packet_hook *add_hook(struct packet *p, int interface)
+{
+	struct packet_hook *hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof(*hooks));
+
+	if (!hooks)
+		return NULL;
+	p->hooks = hooks;
+	hooks[p->hook_count] = (struct packet_hook){ .interface = interface, .link_fd = -1 };
+	return &hooks[p->hook_count++];
+}
+
 int packet_hook_add(struct packet *p, int interface)
 {
-	struct packet_hook *hooks;
-	int link, r;
+	struct packet_hook *hook = packet_hook_find(p, interface);
+	int r;
 
-	if (find_hook(p, interface))
+	if (hook && !hook->err)
 		return 0;
-	hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof(*hooks));
-	if (!hooks)
+	if (!hook)
+		hook = add_hook(p, interface);
+	if (!hook)
 		return -ENOMEM;
-	p->hooks = hooks;
-	r = attach(p, interface, &link);
-	if (!r)
-		hooks[p->hook_count++] = (struct packet_hook){ .interface = interface,
-							       .link_fd = link };
+	r = attach(p, interface, &hook->link_fd);
+	hook->err = r;
+	if (r)
+		*hook = p->hooks[--p->hook_count];
 	return r;
+}
+
+void packet_hook_failed(struct packet *p, int interface, int err)
+{
+	struct packet_hook *hook = add_hook(p, interface);
+
+	if (hook)
+		hook->err = err;
 }
 
 static void adopt_links(struct packet *p)

@@ -159,6 +159,7 @@ void packet_free(struct packet *p, bool keep)
 {
 	if (!p)
 		return;
+	packet_attacher_stop(p);
 	remove_untaken(p);
 	packet_hooks_free(p, !keep || !*p->dir);
 	if (!keep)

@@ -5,9 +5,12 @@
 
 #define PACKET_PATH_BYTES 192
 
+#define PACKET_WANTED_MAX 8
+
 /* A program at the ingress of an interface. */
 struct packet_hook {
 	int interface;
+	int err;     /* -errno: it could not be attached in the background */
 	int link_fd; /* tcx; -1: a filter of clsact */
 };
 
@@ -25,6 +28,13 @@ struct packet {
 	struct packet_hook *hooks;
 	size_t hook_count;
 	bool no_tcx; /* the kernel says so */
+	struct {
+		pthread_t thread;
+		pthread_cond_t wake;
+		bool runs, stops;
+		int wanted[PACKET_WANTED_MAX]; /* interfaces */
+		size_t count;
+	} attacher; /* packet_attacher.c */
 };
 
 /* packet_pins.c */
@@ -36,9 +46,18 @@ int packet_failed(char *reason, const char *step, int err);
 
 /* packet_attach.c; the lock is held */
 int packet_hook_add(struct packet *packet, int interface);
+/* NULL: nobody has tried. */
+struct packet_hook *packet_hook_find(struct packet *packet, int interface);
+/* Whether tc serves such an interface: 0 or -errno. */
+int packet_hook_fits(const struct packet *packet, int interface);
+/* So that nobody tries again in the background. */
+void packet_hook_failed(struct packet *packet, int interface, int err);
 /* Where an earlier process attached its programs, ours take their place. */
 void packet_hooks_adopt(struct packet *packet);
 /* @detach: those that are pinned too. */
 void packet_hooks_free(struct packet *packet, bool detach);
 /* What programs of other versions are attached to. */
 void packet_hooks_remove(void);
+
+/* packet_attacher.c; without the lock */
+void packet_attacher_stop(struct packet *packet);

@@ -29,6 +29,7 @@ int sock_set_fast_open_connect(int fd);
 int sock_set_dont_fragment(int fd, sa_family_t family);
 /* Path MTU discovery off: no DF, what is too long is fragmented, here and (IPv4) by the routers. */
 int sock_set_may_fragment(int fd, sa_family_t family);
+bool sock_may_fragment(int fd, sa_family_t family); /* not sock_set_dont_fragment() */
 bool sock_is_mptcp(int fd);
 /* Relayed small messages must not wait for an acknowledgement (Nagle). */
 int sock_set_nodelay(int fd);

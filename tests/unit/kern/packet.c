@@ -203,6 +203,38 @@ static void test_udp(void **state)
 	}
 }
 
+/* Over once neither side has sent for so long, whatever comes then. */
+static void test_udp_quiet(void **state)
+{
+	struct packet_spec spec = *spec_of(AF_INET, IPPROTO_UDP);
+	struct fields f = arriving(&spec, 0), t = translated(&f, &spec, 0);
+	struct packet_pair pair;
+	struct packet_stats stats;
+
+	spec.quiet_ms = 60000;
+	assert_int_equal(packet_add(packet, &spec, &pair), 0);
+	assert_int_equal(packet_open(&pair), 0);
+	expect("the first", &f, SENT, &t);
+	pair.shared->side[0].last -= 50000000000U;
+	expect("used", &f, SENT, &t);
+	pair.shared->side[0].last -= 70000000000U;
+	pair.shared->side[1].last = pair.shared->side[0].last + 20000000000U;
+	expect("used by the other", &f, SENT, &t);
+	pair.shared->side[0].last -= 70000000000U;
+	pair.shared->side[1].last = 0;
+	expect("quiet", &f, PASS, NULL);
+	expect("for good", &f, PASS, NULL);
+	packet_stats(&pair, &stats);
+	assert_int_equal(stats.closing, SEAM_CLOSING_KILLED);
+	packet_remove(&pair);
+	spec.quiet_ms = 0;
+	assert_int_equal(packet_add(packet, &spec, &pair), 0);
+	assert_int_equal(packet_open(&pair), 0);
+	pair.shared->side[0].last = 1;
+	expect("without a limit", &f, SENT, &t);
+	packet_remove(&pair);
+}
+
 /* Shorter than it says, in each header. */
 static void test_truncated(void **state)
 {
@@ -363,8 +395,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),   cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_many),      cmocka_unit_test(test_udp),
-		cmocka_unit_test(test_truncated), cmocka_unit_test(test_others),
-		cmocka_unit_test(test_irregular), cmocka_unit_test(test_too_big),
+		cmocka_unit_test(test_udp_quiet), cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_others),    cmocka_unit_test(test_irregular),
+		cmocka_unit_test(test_too_big),
 	};
 	const char *missing = enter();
 	int r;

@@ -320,8 +320,8 @@ static void test_not_adopted(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(mkdir(PINS "/packet_v99", 0700), 0);
 	assert_int_equal(bpf_obj_pin(fd, PINS "/packet_v99/seam_pairs"), 0);
-	assert_int_equal(unlink(PINS "/packet_v1/seam_labels"), 0);
-	assert_int_equal(bpf_obj_pin(fd, PINS "/packet_v1/seam_labels"), 0);
+	assert_int_equal(unlink(PINS "/packet_v2/seam_labels"), 0);
+	assert_int_equal(bpf_obj_pin(fd, PINS "/packet_v2/seam_labels"), 0);
 	close(fd);
 	assert_int_equal(load(), 0);
 	assert_int_not_equal(access(PINS "/packet_v99", F_OK), 0);
@@ -340,7 +340,7 @@ static void test_nothing_left(void **state)
 	assert_int_equal(packet_pairs_used(packet), 0);
 	packet_free(packet, false);
 	close(program);
-	assert_int_not_equal(access(PINS "/packet_v1", F_OK), 0);
+	assert_int_not_equal(access(PINS "/packet_v2", F_OK), 0);
 	fds = open_fds();
 	assert_int_equal(load(), 0);
 	pair = taken();

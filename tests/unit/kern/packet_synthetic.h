@@ -181,7 +181,7 @@ static inline void expect(const char *what, const struct fields *f, uint32_t ver
 
 static inline void open_program(void)
 {
-	program = bpf_obj_get(PINS "/packet_v1/seam_ether");
+	program = bpf_obj_get(PINS "/packet_v2/seam_ether");
 }
 
 /* A bpffs of our own, and two interfaces. NULL: all is well. */
