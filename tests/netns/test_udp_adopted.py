@@ -2,12 +2,13 @@
 """UDP sessions that tc translates, and the daemon that ends: killed, or stopped with on_exit keep. Their datagrams go on,
 the next daemon has them as its own, and ends them."""
 import dataclasses
+import re
 import sys
 import threading
 import time
 
-from datagrams import (CONNECTED, ELSEWHERE, UdpConfig, address_of, burst, client_of, datagram, exchange, server_of,
-                       session_of, sessions, sessions_of, silent, take, udp, udp_ended)
+from datagrams import (CONNECTED, ELSEWHERE, UdpConfig, address_of, burst, client_of, datagram, exchange, metric,
+                       server_of,                       session_of, sessions, sessions_of, silent, take, udp, udp_ended)
 from seamtest import Suite
 from test_udp_packet import PACKET, live, open_pair, translated
 from verdict import check, wait_for
@@ -16,6 +17,10 @@ SHORT = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "3s"})
 CLOSE = UdpConfig(relay={"packet": "auto", "on_exit": "close"})
 ONE_PEER = dataclasses.replace(CONNECTED, relay={"packet": "auto"})
 BOUND = UdpConfig(relay={"packet": "auto"}, outbound={"inet4_bind_address": "10.77.2.77"})
+OPTIONS = {"none": {}, "interface": {"bind_interface": "wan1"}, "mark": {"routing_mark": 77},
+           "address": {"inet4_bind_address": "10.77.3.1", "inet6_bind_address": "fd77:3::1"},
+           "transparent": {"transparent_source": "address"}, "as-client": {"transparent_source": "address_port"},
+           "no-fragments": {"udp_fragment": False}}
 
 
 def crash(env, config=None):
@@ -71,6 +76,8 @@ def crashes(env, family, count):
     over.set()
     traffic.result()
     after = by_port(env)
+    total = metric(env, 'seam_udp_datagrams_total{direction="up"}')
+    check(0 < total < sum(counts), f"{total} datagrams since the start, {sum(counts)} in all")
     for (client, server, peer), moved in zip(pairs, counts):
         check(exchange(client, server_of(env, family, address=ELSEWHERE[family])) == peer, "another source elsewhere")
         port = client.getsockname()[1]
@@ -218,6 +225,27 @@ def one_peer(env, family):
     check(burst(client, address_of(server), server, 4096, 8, 4)[:2] == peer[:2], "another source")
 
 
+def socket_at(env, peer):
+    """What the kernel says of the router's socket that the server sees as @peer."""
+    told = env.lab.run("router", "ss", "-Huane", "--inet-sockopt", f"sport = :{peer[1]}")
+    check(told.count("UNCONN") == 1, f"{told!r}")
+    return re.sub(r" (ino|sk):\w+", "", told)
+
+
+def as_it_was(env, family, option):
+    client, server, peer = open_pair(env, family)
+    was = socket_at(env, peer)
+    crash(env)
+    adopted(env, client)
+    both_ways(client, server, peer)
+    check(socket_at(env, peer) == was, f"{socket_at(env, peer)}, it was {was}")
+    if option != "no-fragments":
+        check(burst(client, address_of(server), server, 4096, 4, 4)[:2] == peer[:2], "another source")
+    else:
+        client.sendto(datagram(1, 4096), address_of(server))
+        silent(server)
+
+
 def address_gone(env):
     """Its own address leaves the router: it ends."""
     ip = ("10.77.2.77/24", "dev", "wan0")
@@ -243,6 +271,9 @@ def main():
         for func in (ends_by_kill, third_parties, half_open, port_taken, other_workers, switched_off):
             suite.add(f"udp-adopted/{func.__name__.replace('_', '-')}/{family}", func, PACKET, family=family)
         suite.add(f"udp-adopted/one-peer/{family}", one_peer, ONE_PEER, family=family)
+        for name, option in OPTIONS.items():
+            suite.add(f"udp-adopted/socket/{name}/{family}", as_it_was,
+                      UdpConfig(relay={"packet": "auto"}, outbound=option), family=family, option=name)
     suite.add("udp-adopted/address-gone", address_gone, BOUND)
     return suite.run()
 

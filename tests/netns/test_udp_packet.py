@@ -1,17 +1,26 @@
 #!/usr/bin/python3
 """UDP sessions that tc translates past the sockets: their datagrams, what stays with the sockets, when they end, and
 when they must not be translated."""
+import functools
+import json
 import sys
 import time
 
-from datagrams import (ELSEWHERE, UdpConfig, address_of, burst, client_of, datagram, exchange, server_of, session_of,
-                       sessions_of, take, udp_ended)
+from datagrams import (ELSEWHERE, UdpConfig, address_of, burst, client_of, datagram, exchange, metric, server_of,
+                       session_of, sessions, sessions_of, take, udp_ended, udp_rules)
+from lab import SERVICE
 from seamtest import Suite
 from verdict import check, wait_for
 
 PACKET = UdpConfig(relay={"packet": "auto"})
 SHORT = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "2s"})
 OFF = UdpConfig(relay={"packet": "off"})
+
+
+def unmapped(family):
+    """To the service, whomever the client wrote to."""
+    return udp_rules({"port": 7611, "action": "route-options", "udp_disable_domain_unmapping": True},
+                     {"port": 7611, "outbound": "direct", "override_address": SERVICE[family]}, relay={"packet": "auto"})
 
 
 def live(env, family, client=None, server=None):
@@ -21,6 +30,10 @@ def live(env, family, client=None, server=None):
     for _ in range(40):
         peer = exchange(client, server)
     return client, server, peer
+
+
+def pairs_of(env):
+    return json.loads(env.daemon.ctl("-j", "status"))["relay"]["packet"]["pairs"]
 
 
 def translated(env, client):
@@ -89,11 +102,16 @@ def elsewhere(env, family):
 
 
 def idle(env, family):
-    """What tc moves counts as life; without it the session ends in time."""
-    client, server, _ = open_pair(env, family)
-    for _ in range(12):
+    """What tc moves counts as life, whoever sends it; without it the session ends in time."""
+    client, server, peer = open_pair(env, family)
+    for number in range(14):
         time.sleep(0.4)
-        exchange(client, server)
+        if number < 7:
+            server.sendto(b"news", peer)
+            take(client, b"news", address_of(server))
+        else:
+            client.sendto(b"thanks", address_of(server))
+            check(take(server, b"thanks") == peer, "another source")
     check(session_of(env, client)["method"] == "packet", "it ended although it was used")
     began = time.monotonic()
     wait_for(lambda: not sessions_of(env, client), "it does not end", 8)
@@ -106,8 +124,10 @@ def idle(env, family):
 def killed(env, family):
     """An ended one is translated no more, and the next datagram begins anew."""
     client, server, _ = open_pair(env, family)
+    before = metric(env, 'seam_udp_datagrams_total{direction="up"}')
     env.daemon.ctl("udp", "kill", str(session_of(env, client)["id"]))
     check(not sessions_of(env, client), "still there")
+    check(metric(env, 'seam_udp_datagrams_total{direction="up"}') == before, "the total is another")
     exchange(client, server)
     check(session_of(env, client)["up"]["datagrams"] == 1, "not a new one")
 
@@ -124,8 +144,78 @@ def behind_nat(env, family):
         for _ in range(100):
             check(exchange(client, server) == peer, "another source")
         check(translated(env, client) == (0, 0), "translated behind NAT")
+        check(pairs_of(env) == len([one for one in sessions(env) if one["method"] == "packet"]), "it still has a pair")
     finally:
         env.lab.run("router", "nft", "delete table inet nat_of_test")
+
+
+def busy(env, family):
+    """The pair begins with many datagrams under way."""
+    client, server = client_of(env, family), server_of(env, family)
+    peer = burst(client, address_of(server), server, 100, 50, 50)
+    deadline = time.monotonic() + 10
+    while session_of(env, client)["method"] != "packet":
+        check(time.monotonic() < deadline, f"{session_of(env, client)}")
+        burst(server, peer, client, 100, 50, 50)
+        check(burst(client, address_of(server), server, 100, 50, 50) == peer, "another source")
+
+
+def own_name(env, family):
+    """Answers come as from who answers, whom the client did not write to: tc has no part in that."""
+    client, server = client_of(env, family), server_of(env, family, 7611)
+    client.sendto(b"question", (ELSEWHERE[family], 7611))
+    peer = take(server, b"question")
+    for _ in range(40):
+        server.sendto(b"answer", peer)
+        take(client, b"answer", address_of(server))
+        client.sendto(b"thanks", (ELSEWHERE[family], 7611))
+        check(take(server, b"thanks") == peer, "another source")
+    check(session_of(env, client)["method"] == "direct", "translated")
+
+
+def other_gateway(env, family):
+    """The gateway changes, the interface does not: both are the server's, then the old one is nobody's."""
+    client, server, peer = open_pair(env, family)
+    where, old, new = {"v4": ("10.77.9.9", "10.77.2.2", "10.77.2.99"),
+                       "v6": ("fd77:9::9", "fd77:2::2", "fd77:2::99")}[family]
+    ip = functools.partial(env.lab.run, "router", "ip")
+    mac = json.loads(env.lab.run("server", "ip", "-j", "link", "show", "wan0"))[0]["address"]
+    ip("neigh", "replace", new, "lladdr", mac, "dev", "wan0", "nud", "permanent")
+    ip("route", "replace", where, "via", new, "dev", "wan0", "metric", "10")
+    try:
+        time.sleep(5.5)
+        ip("neigh", "replace", old, "lladdr", "02:00:00:00:00:99", "dev", "wan0", "nud", "permanent")
+        for _ in range(20):
+            check(exchange(client, server) == peer, "another source")
+        check(session_of(env, client)["method"] == "packet", "translated no more")
+    finally:
+        ip("route", "replace", where, "via", old, "dev", "wan0", "metric", "10")
+        for address in (old, new):
+            ip("neigh", "del", address, "dev", "wan0")
+
+
+def other_address(env, family, crashes):
+    """The way leaves from another address now: what is sent has that one, and is translated again."""
+    client, server, peer = open_pair(env, family)
+    if crashes:
+        config = env.daemon.config
+        env.daemon.kill()
+        env.daemon.start(config)
+        check(session_of(env, client)["adopted"], "not adopted")
+    where, via = {"v4": ("10.77.9.9", "10.77.2.2"), "v6": ("fd77:9::9", "fd77:2::2")}[family]
+    source, bits = {"v4": ("10.77.2.66", "24"), "v6": ("fd77:2::66", "64")}[family]
+    ip = functools.partial(env.lab.run, "router", "ip")
+    nodad = ("nodad",) if family == "v6" else ()
+    ip("addr", "add", f"{source}/{bits}", "dev", "wan0", *nodad)
+    ip("route", "replace", where, "via", via, "dev", "wan0", "metric", "10", "src", source)
+    try:
+        time.sleep(5.5)
+        check(exchange(client, server) == (source, *peer[1:]), "the old source")
+        wait_for(lambda: exchange(client, server) and session_of(env, client)["method"] == "packet", "never again", 10)
+        check(exchange(client, server) == (source, *peer[1:]), "the old source")
+    finally:
+        ip("route", "replace", where, "via", via, "dev", "wan0", "metric", "10")
+        ip("addr", "del", f"{source}/{bits}", "dev", "wan0")
 
 
 def off(env, family):
@@ -136,12 +226,17 @@ def off(env, family):
 def main():
     suite = Suite()
     for family in ("v4", "v6"):
-        for func in (carried, segments, elsewhere, killed, behind_nat):
+        for func in (carried, segments, elsewhere, killed, behind_nat, busy):
             suite.add(f"udp-packet/{func.__name__}/{family}", func, PACKET, family=family)
         for size in (1200, 1472 if family == "v4" else 1452, 4096, 65507):
             suite.add(f"udp-packet/bulk/{size}/{family}", bulk, PACKET, family=family, size=size)
         suite.add(f"udp-packet/idle/{family}", idle, SHORT, family=family)
         suite.add(f"udp-packet/off/{family}", off, OFF, family=family)
+        suite.add(f"udp-packet/own-name/{family}", own_name, unmapped(family), family=family)
+        suite.add(f"udp-packet/other-gateway/{family}", other_gateway, PACKET, 30, family=family)
+        for crashes in (False, True):
+            suite.add(f"udp-packet/other-address/{'adopted' if crashes else 'own'}/{family}", other_address, PACKET, 30,
+                      family=family, crashes=crashes)
     return suite.run()
 
 

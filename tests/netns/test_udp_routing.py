@@ -27,7 +27,9 @@ RULES = {
     "unmapped": {"port_range": "7610:7612", "action": "route-options", "udp_disable_domain_unmapping": True},
     "name": {"port": [7609, 7610], "outbound": "one", "override_address": "both.test"},
     "address": {"port": [7608, 7611], "outbound": "one", "override_address": SERVICE["v4"]},
-    "quick": {"port": 7640, "action": "sniff"},
+    "quick": {"port": [7640, 7642, 7643], "action": "sniff"},
+    "hijack-late": {"port": 7642, "action": "hijack-dns"},
+    "refuse-late": {"port": 7643, "action": "reject"},
     "sniff": {"port_range": "7620:7639", "action": "sniff", "override_destination": True},
     "resolve": {"port": 7621, "action": "resolve"},
     "resolved": {"port": 7621, "ip_cidr": ["10.77.9.0/24", "fd77:9::/64"], "outbound": "two"},
@@ -250,6 +252,25 @@ def unresolved(env, family):
     silent(server, 0)
 
 
+def held_for_others(env, family, port, first):
+    """What the socket wrote elsewhere, while its first destination was thought about, has a session of its own when
+    nothing goes to that."""
+    restart(env)
+    name_server(env).zone |= {"slow.test": {"delay": 0.2}}
+    before, server, client = udp_ended(env, "unresolved"), server_of(env, family, 7601), client_of(env, family)
+    client.sendto(first, (SERVICE[family], port))
+    for number in range(3):
+        client.sendto(datagram(number, 100), address_of(server))
+    for number in range(3):
+        peer = take(server, datagram(number, 100))
+    server.sendto(b"answer", peer)
+    while client.recvfrom(1 << 16)[1][:2] != address_of(server):  # the hijacked one has an answer, too
+        pass
+    other = next(session for session in sessions_of(env, client) if session["destination"].endswith(":7601"))
+    check(other["outbound"] == "rest" and other["up"]["datagrams"] == 3, f"{other}")
+    check(port != 7621 or udp_ended(env, "unresolved") == before + 1, "the first was resolved")
+
+
 # hijack-dns -------------------------------------------------------------------------------------------
 
 def question(name, number=7, kind=1, size=0):
@@ -322,6 +343,11 @@ def cases_of_rules(suite, family):
         suite.add(f"udp-routing/{func.__name__.replace('_', '-')}/{family}", func, config, family=family)
     for port, rule in ((7602, "refuse"), (7604, "blocked")):
         suite.add(f"udp-routing/{rule}/{family}", refused, config, family=family, port=port)
+    half = initials("exact.test", 2)[0]
+    for name, port, first in (("hijacked", 7642, half), ("refused", 7643, half),
+                              ("unresolved", 7621, initials("slow.test")[0])):
+        suite.add(f"udp-routing/held-for-others/{name}/{family}", held_for_others, config, family=family, port=port,
+                  first=first)
     for pieces in (1, 3):
         suite.add(f"udp-routing/quic/{pieces}/{family}", quic, config, family=family, pieces=pieces)
     suite.add(f"udp-routing/named/{family}", named, config, family=family, port=7609, rule="name", to="v4")

@@ -34,7 +34,7 @@ static void forward(struct udp_session *s, const struct datagram *list, unsigned
 
 	for (unsigned i = 0; i < count; i++) {
 		out[i] = list[i];
-		if (s->way->bound || addr_equal(&list[i].destination, &s->destination))
+		if (addr_equal(&list[i].destination, &s->destination))
 			out[i].destination.family = AF_UNSPEC;
 		else
 			s->has_others = true;

@@ -6,9 +6,8 @@
 #include "kern/route.h"
 #include "net/sock.h"
 
-#define LIVES_AFTER \
-	16U /* datagrams, and some of each side: most questions and answers are over by then */
-#define MISSES_MOST 4U
+#define LIVES_AFTER 16U   /* datagrams: most questions and answers are over by then */
+#define MISSES_MOST 4U    /* batches */
 #define SETTLE_MS   500U  /* a datagram may have been on its way to a socket */
 #define LOOK_MS     5000U /* not every change of a route is one of the interfaces */
 
@@ -38,6 +37,15 @@ static int fill_client(struct udp_session *s, struct packet_end *end)
 	return ask_way(s, end, 0, false);
 }
 
+static bool has_address(int fd)
+{
+	struct addr local;
+
+	return !sock_local_addr(fd, &local) && !addr_is_unspecified(&local);
+}
+
+/* Asked as the socket asks: one without an address of its own has none to ask with, and IPv6 insists on its
+ * interface only then. */
 static int fill_upstream(struct udp_session *s, struct packet_end *end)
 {
 	int fd = s->way->fd, r;
@@ -47,16 +55,15 @@ static int fill_upstream(struct udp_session *s, struct packet_end *end)
 	if (r)
 		return r;
 	return ask_way(s, end, sock_bound_interface(fd),
-		       !sock_is_transparent(fd, end->local.family));
+		       has_address(fd) && !sock_is_transparent(fd, end->local.family));
 }
 
 static uint32_t describe_socket(const struct udp_session *s)
 {
 	int fd = s->way->fd;
-	struct addr local;
 	uint32_t flags = s->way->bound ? SEAM_UDP_CONNECTED : 0;
 
-	if (!sock_local_addr(fd, &local) && addr_is_unspecified(&local))
+	if (!has_address(fd))
 		flags |= SEAM_UDP_ANY;
 	if (sock_is_transparent(fd, s->way->peer.family))
 		flags |= SEAM_UDP_TRANSPARENT;
@@ -93,7 +100,6 @@ static bool may_begin(const struct udp_session *s)
 	const struct addr *peer = &s->way->peer;
 
 	return s->worker->relay_env.packet.packet && s->way->fd >= 0 &&
-	       peer->family == s->entry.source.family &&
 	       (!s->unmapped || addr_equal(peer, &s->destination)) &&
 	       sock_netns_cookie(s->way->fd) == s->worker->netns_cookie;
 }
@@ -131,7 +137,7 @@ void udp_pair_answered(struct udp_session *s)
 {
 	struct packet_stats stats;
 
-	if (s->pair.state == UDP_PAIR_NONE && s->datagrams[CLIENT] && s->datagrams[UPSTREAM] &&
+	if (s->pair.state == UDP_PAIR_NONE &&
 	    s->datagrams[CLIENT] + s->datagrams[UPSTREAM] >= LIVES_AFTER) {
 		begin(s);
 		return;
