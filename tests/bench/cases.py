@@ -174,7 +174,9 @@ def memory(case, peer, load):
     drive(load, case.command, case.flows, IDLE_SECONDS, peer.port is not None, on_ready)
     if not grown:
         raise lab.Failure("the idle flows were never all open")
-    return {"rss_kib": round(grown[2] / case.flows, 3), "slab_kib": round(grown[3] / case.flows, 3),
+    rss = grown[2] / case.flows
+    return {"rss_kib": round(rss, 3), "held_kib": round(rss + peer.mapped_kib, 3),
+            "slab_kib": round(grown[3] / case.flows, 3),
             "map_kib": round(grown[4] / case.flows, 3), "rss_before_kib": usage.start[2],
             "map_before_kib": usage.start[4]}
 

@@ -82,6 +82,7 @@ class Peer:
     forgiven = False                # wrong answers before every session has had a right one
     target = lab.SERVICE            # what the client writes to, of UDP
     program = None
+    mapped_kib = 0                  # of a flow, where RSS holds it from the start, for as many as may come
     usual = ()                      # what it says when nothing is wrong
 
     def __init__(self, name, port, directory):
@@ -236,6 +237,7 @@ class Seam(Peer):
 
     def __init__(self, name, port, directory):
         super().__init__(name, port, directory)
+        self.mapped_kib = 320 / 1024 if name.endswith("-packet") else 0  # struct seam_pair
         self.networks = ("tcp", "udp") if name.endswith(("-auto", "-packet")) else ("tcp",)
 
     def command(self):

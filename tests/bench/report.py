@@ -6,13 +6,14 @@ from cases import UDP
 COLUMNS = {
     "gbit_s": ("gbit_s", "cpu_s_per_gb", "proxy_cpu_s_per_gb"),
     "per_s": ("per_s", "p50_us", "p99_us", "cpu_us_each", "proxy_cpu_us_each"),
-    "rss_kib": ("rss_kib", "slab_kib", "map_kib", "rss_before_kib", "map_before_kib"),
+    "rss_kib": ("rss_kib", "held_kib", "slab_kib", "map_kib", "rss_before_kib", "map_before_kib"),
     "packets_s": ("packets_s", "cpu_us_each", "proxy_cpu_us_each", "lost_percent"),
 }
 NOTES = {
     "gbit_s": "cpu_s_per_gb: busy seconds of the whole machine, both ends of the traffic included.",
     "per_s": "cpu_us_each: busy time of the whole machine for each exchange, both ends included.",
-    "rss_kib": "KiB for each idle flow. slab_kib is the whole kernel's and holds the load generator's\n"
+    "rss_kib": "KiB for each flow. held_kib: with its part of a map that RSS holds whole from the start.\n"
+               "map_kib is in slab_kib, which is the whole kernel's and holds the load generator's\n"
                "own two sockets of each flow too, for every peer alike: `route` has nothing else.",
     "packets_s": "cpu_us_each: busy time of the whole machine for each datagram, both ends and both ways included.",
 }
@@ -27,6 +28,12 @@ TARGETS = (
     ("connect", "seam-auto", "per_s", ">=", 1.0, "haproxy"),
     ("idle", "seam-auto", "rss_kib", "<=", 1.5, None),
     *((name, "seam-auto", "packets_s", ">=", 2.0, BEST) for name in UDP),
+    *((name, "seam-packet", "gbit_s", ">=", 0.98, "route") for name in ("bulk1", "bulk16")),
+    *((name, "seam-packet", "cpu_s_per_gb", "<=", 1.05, "route") for name in ("bulk1", "bulk16")),
+    ("pp100", "seam-packet", "per_s", ">=", 0.95, "route"),
+    ("pp100", "seam-packet", "p99_us", "<=", 1.1, "route"),
+    *((name, "seam-packet", "packets_s", ">=", 0.9, "route") for name in UDP),
+    ("parked", "seam-packet", "held_kib", "<=", 1.0, None),
 )
 
 

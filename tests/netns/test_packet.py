@@ -3,6 +3,7 @@
 ends, and what is told of them."""
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import socket
@@ -79,6 +80,52 @@ def quiet(env, family, plan=whole_blocks, size=24 * MIB):
     check(not server.recv(1), "bytes behind the end")
     server.shutdown(1)
     check(not client.recv(1), "bytes behind the end")
+
+
+def sockets(env, family):
+    """Of a taken flow nothing is left in the router but the upstream's port; `flows show` tells when it was taken."""
+    client, server = warm(env, family)
+    name, port = server.getpeername()[:2]
+    wait_for(lambda: len(router_sockets(env, client, server)) == 1, "it has another number of sockets", 2)
+    check(router_sockets(env, client, server) == [port], f"{router_sockets(env, client, server)} instead of {port}")
+    with env.lab.inside("router"), socket.socket(server.family, socket.SOCK_STREAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((name, port))
+        try:
+            other.connect(server.getsockname()[:2])
+            check(False, "the port of a taken flow was given again")
+        except OSError as e:
+            check(e.errno == errno.EADDRNOTAVAIL, f"{e}")
+    flow = env.daemon.flow_of(client)
+    check(0 <= flow["taken_ms"] <= flow["age_ms"], f"{flow}")
+    ping_pong(client, server, 5, 1000)
+    client.shutdown(1)
+    expect_end(server)
+    server.shutdown(1)
+    expect_end(client)
+    wait_for(lambda: not router_sockets(env, client, server), "a socket is left", 8)
+
+
+def stray(env):
+    """What the client sends and tc cannot translate (IPv6 with another header) is answered by RST: nobody has it any
+    more, and the client would wait for long."""
+    client, server = warm(env, "v6")
+    wait_for(lambda: len(router_sockets(env, client, server)) == 1, "it has another number of sockets", 2)
+    client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, bytes((0, 0, 1, 4, 0, 0, 0, 0)))
+    client.sendall(b"with another header")
+    expect_reset(client)
+    server.sendall(b"more")  # answered by RST, which ends it
+    expect_reset(server)
+
+
+def router_sockets(env, client, server):
+    """The router's own ports of connected sockets of the pair."""
+    ends = {"%s:%d" % (f"[{end[0]}]" if ":" in end[0] else end[0], end[1])
+            for end in (client.getsockname()[:2], server.getsockname()[:2])}
+    lines = [line.replace("[::ffff:", "").split() for line in
+             env.lab.run("router", "ss", "-Htn", "state", "connected").splitlines()]
+    return [int(line[3].rpartition(":")[2]) for line in lines
+            if (line[4].replace("]", "") if "." in line[4] else line[4]) in ends]
 
 
 def half_close(env, first):
@@ -433,6 +480,9 @@ def main():
     suite.add("window/after", closed_window, QUIET, early=False)
     suite.add("window/before", closed_window, STALL, early=True)
     suite.add("held", held, QUIET)
+    for family in ("v4", "v6"):
+        suite.add(f"sockets/{family}", sockets, QUIET, family=family)
+    suite.add("stray", stray, QUIET)
     suite.add("kill", killed, QUIET)
     suite.add("other-way", other_way, QUIET, 30)
     for family in ("v4", "v6"):
