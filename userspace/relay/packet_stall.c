@@ -49,21 +49,20 @@ static bool has_used_window(const struct taker *t, int side)
 	return moved >= sock_receive_buffer(taker_fd(t, side));
 }
 
-/* A sender that is faster than the way out keeps any buffer full: it is cut below what is in it, as soon as
- * nothing more is invited that would have to be dropped. */
+/* Cuts the buffer to what is in it, and a window. A sender that is faster than the way out keeps any buffer full: that
+ * is cut below what is in it, as soon as nothing more is invited that would have to be dropped. */
 static void cut_buffer(struct taker *t, int side)
 {
 	int fd = taker_fd(t, side);
-	uint32_t now = sock_receive_buffer(fd), window = sock_receive_window(fd);
+	uint32_t now = sock_receive_buffer(fd), size = sock_receive_memory(fd) + STALL_ROOM;
 
-	if (now <= STALL_BUFFER)
-		return;
-	if (window != UINT32_MAX && window > STALL_SCRAP &&
-	    sock_receive_memory(fd) + STALL_ROOM > STALL_BUFFER)
+	if (sock_receive_window(fd) <= STALL_SCRAP || size < STALL_BUFFER)
+		size = STALL_BUFFER;
+	if (now <= STALL_BUFFER || size >= now)
 		return;
 	if (!t->buffer[side])
 		t->buffer[side] = now;
-	(void)sock_set_receive_buffer(fd, STALL_BUFFER, true);
+	(void)sock_set_receive_buffer(fd, size, true);
 }
 
 /* The kernel sets the window anew when segments of another size come (6.7). */
