@@ -5,12 +5,17 @@ repeat, delay and reorder, on devices without and with offloads, with all kinds 
 SEAM_PATHS=all runs the whole matrix, which takes some minutes."""
 import contextlib
 import os
+import re
+import shutil
+import socket
 import sys
+import time
 
 import taken
 from link import Link
 from seamtest import Suite
-from streams import MIB
+from streams import MIB, Stream, compare_some, expect_end, expect_reset, ping_pong, receive, reset, send
+from verdict import Skip, check
 
 ALL = os.environ.get("SEAM_PATHS") == "all"
 LOSS = (0, 1, 5)
@@ -47,6 +52,229 @@ def bad(env, lan, wan, **more):
         ways(env, **more)
 
 
+def slow_out(env, way, **cable):
+    """The way out is slower than the way in, so that all buffers are full: taken while it is busy all the same."""
+    with cables(env, **cable):
+        pair = env.pair()
+        taken.busy(env, pair, way)
+
+
+@contextlib.contextmanager
+def settings(env, **per_side):
+    """{side: {sysctl: value}} for a while."""
+    before = []
+    try:
+        for side, values in per_side.items():
+            for name, value in values.items():
+                before.append((side, name, env.lab.run(side, "sysctl", "-n", name).strip()))
+                env.lab.run(side, "sysctl", "-q", "-w", f"{name}={value}")
+        yield
+    finally:
+        for side, name, value in reversed(before):
+            env.lab.run(side, "sysctl", "-q", "-w", f"{name}={value}")
+
+
+def options(env, families=("v4",), **values):
+    """Both hosts and the router alike."""
+    with settings(env, **{side: {f"net.ipv4.{name}": value for name, value in values.items()}
+                          for side in ("client", "router", "server")}):
+        ways(env, families)
+
+
+def scales(sock):
+    """The window scales: of what is sent to this socket's host, and of its own."""
+    both = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[6]
+    return both & 15, both >> 4
+
+
+def rmem(scale):
+    """The receive buffer from which the kernel computes this scale (tcp_select_initial_window())."""
+    return 32768 << scale if scale > 2 else 131072
+
+
+def window_scales(env, client, router, server):
+    """Each with a scale of its own; scale 0: a buffer that needs none, or no scaling at all (None)."""
+    def values(scale):
+        if scale is None:
+            return {"net.ipv4.tcp_window_scaling": 0}
+        return {"net.ipv4.tcp_rmem": f"4096 131072 {rmem(scale)}"}
+
+    with settings(env, client=values(client), router=values(router), server=values(server)):
+        pairs = [env.pair(client_rcvbuf=30000 if client == 0 else 0, server_rcvbuf=30000 if server == 0 else 0)
+                 for _ in range(3)]
+        for pair in pairs:
+            for sock, scale in zip(pair, (client, server)):
+                want = (0, 0) if None in (scale, router) else (router, scale)
+                check(scales(sock) == want, f"scales {scales(sock)}, not {want}")
+        env.together((taken.quiet, env, pairs[0]), (taken.busy, env, pairs[1]), (taken.chatter, env, pairs[2]))
+
+
+OFFLOADS = ("gro", "gso", "tso", "tx", "rx", "rx-gro-list", "rx-udp-gro-forwarding")
+ENDS = (("client", "lan0"), ("router", "lan0"), ("router", "wan0"), ("server", "wan0"))
+
+
+@contextlib.contextmanager
+def offloads(env, ends, words):
+    """ethtool -K for a while."""
+    if not shutil.which("ethtool"):
+        raise Skip("no ethtool")
+    names = {"gro": "generic-receive-offload", "gso": "generic-segmentation-offload", "tso": "tcp-segmentation-offload",
+             "tx": "tx-checksumming", "rx": "rx-checksumming"}
+    before = []
+    try:
+        for side, interface in ends:
+            told = env.lab.run(side, "ethtool", "-k", interface)
+            is_on = dict(re.findall(r"^\s*([a-z0-9-]+): (on|off)", told, re.M))
+            before.append((side, interface, {word: is_on[names.get(word, word)] for word in OFFLOADS}))
+            env.lab.run(side, "ethtool", "-K", interface, *words.split())
+        yield
+    finally:
+        for side, interface, values in before:
+            env.lab.run(side, "ethtool", "-K", interface, *(word for item in values.items() for word in item))
+
+
+def without(env, ends, words, families=("v4", "v6")):
+    with offloads(env, ends, words):
+        ways(env, families)
+
+
+@contextlib.contextmanager
+def mtus(env, lan, wan):
+    """Of both ends of each cable."""
+    try:
+        for (side, interface), mtu in zip(ENDS, (lan, lan, wan, wan)):
+            env.lab.run(side, "ip", "link", "set", interface, "mtu", str(mtu))
+        yield
+    finally:
+        for side, interface in ENDS:
+            env.lab.run(side, "ip", "link", "set", interface, "mtu", "1500")
+
+
+def frames(env, lan, wan, family):
+    """Byte-exact whoever carries it; what is not taken says why."""
+    with mtus(env, lan, wan):
+        pair = env.pair(family)
+        ping_pong(*pair, 5, 100)
+        deadline = time.monotonic() + 5
+        while not (done := taken.is_taken(env, pair[0])) and not env.daemon.flow_of(pair[0])["packet"]:
+            check(time.monotonic() < deadline, f"neither taken nor refused: {taken.why_not(env, pair[0])}")
+            ping_pong(*pair, 1, 100)
+            time.sleep(0.05)
+        why = taken.why_not(env, pair[0])["packet"]
+        check(done or (lan != wan and why == "mss"), f"not taken: {why}")
+        env.note("taken" if done else f"refused: {why}")
+        up, down = Stream(1, 8 * MIB), Stream(2, 8 * MIB)
+        env.together((send, pair[0], up), (receive, pair[1], up), (send, pair[1], down), (receive, pair[0], down))
+
+
+def server_first(env, family):
+    """The server speaks first, and asks; the client only answers."""
+    client, server = env.pair(family)
+    ping_pong(server, client, 5, 200)
+    deadline = time.monotonic() + 8
+    while not taken.is_taken(env, client):
+        check(time.monotonic() < deadline, f"not taken: {taken.why_not(env, client)}")
+        time.sleep(0.03)
+        ping_pong(server, client, 1, 200)
+    down = Stream(9, 8 * MIB)
+    env.together((send, server, down), (receive, client, down))
+    client.shutdown(1)
+    expect_end(server)
+
+
+def half_closed(env, first):
+    """One side ends, the other goes on, over bad cables."""
+    setting = {"delay_ms": 1, "loss": 1, "reorder": 5, "duplicate": 3}
+    with cables(env, lan=setting, wan=setting):
+        client, server = env.pair()
+        taken.taken_quiet(env, (client, server))
+        one, other = (client, server) if first == "client" else (server, client)
+        request, answer = Stream(5, MIB // 2), Stream(6, MIB)
+
+        def serve():
+            receive(other, request)
+            send(other, answer)
+
+        env.together((send, one, request), (receive, one, answer), (serve,))
+
+
+def resets(env, who, busy):
+    """RST while nothing moves, or in the middle of bytes; over cables that repeat and reorder."""
+    setting = {"delay_ms": 1, "reorder": 5, "duplicate": 3}
+    with cables(env, lan=setting, wan=setting):
+        client, server = env.pair()
+        taken.taken_quiet(env, (client, server))
+        one, other = (client, server) if who == "client" else (server, client)
+        if busy:
+            env.spawn(contextlib.suppress(OSError)(send), other, Stream(8, 1 << 40))
+            env.spawn(contextlib.suppress(OSError)(send), one, Stream(7, 1 << 40))
+            compare_some(other, Stream(7, 1 << 40), 0, MIB)
+        reset(one)
+        expect_reset(other)
+
+
+def refused_first(env, rounds):
+    """Messages of several segments both ways make one attempt after another fail; then it is taken all the same."""
+    client, server = env.pair()
+    ping_pong(client, server, 5, 100)
+    before, deadline = missed(env), time.monotonic() + 25
+    while missed(env) < before + rounds and time.monotonic() < deadline and not taken.is_taken(env, client):
+        for _ in range(20):  # the answer is there before the request is over
+            data = [b"q" * 400, b"a" * 400]
+            client.sendall(data[0])
+            server.sendall(data[1])
+            client.sendall(data[0])
+            check(server.recv(800, socket.MSG_WAITALL) == data[0] * 2, "the client's bytes")
+            check(client.recv(400, socket.MSG_WAITALL) == data[1], "the server's bytes")
+    count = missed(env) - before
+    env.note(f"{count} attempts missed")
+    check(count or taken.is_taken(env, client), "no attempt was made")
+    taken.taken_quiet(env, (client, server), 25)
+    taken.quiet(env, (client, server))
+
+
+def missed(env):
+    found = re.search(r"^seam_packet_missed\S*\s+(\d+)", env.daemon.ctl("metrics"), re.M)
+    return int(found[1]) if found else 0
+
+
+def closed_window(env, seconds):
+    """A reader that reads nothing for long, one each way; the sender asks again and again, then all arrives."""
+    calls = []
+    for number in (0, 1):
+        pair = env.pair()
+        taken.taken_quiet(env, pair)
+        source, target = pair if number == 0 else pair[::-1]
+        target.settimeout(seconds + 20)
+        source.settimeout(seconds + 20)
+        calls += [(send, source, Stream(7, 48 * MIB)), (late, target, Stream(7, 48 * MIB), seconds)]
+    env.together(*calls)
+
+
+def late(target, stream, seconds):
+    time.sleep(seconds)
+    receive(target, stream)
+
+
+def wrap(env, mib):
+    """More bytes than there are sequence numbers, each way, through flows that were taken before."""
+    calls, started = [], time.monotonic()
+    for number in (0, 1):
+        pair = env.pair()
+        taken.taken_quiet(env, pair)
+        stream = Stream(11 + number, mib * MIB)
+        source, target = pair if number == 0 else pair[::-1]
+        env.together((send, source, stream), (receive, target, stream))
+        check(taken.is_taken(env, pair[0]), "not taken any more")
+    env.note(f"{2 * mib * 8.389 / (time.monotonic() - started):.0f} Mbit/s")
+
+
+def tun(env):
+    """An uplink without Ethernet headers, and a bad one."""
+    with cables(env, wan={"tun": True, "delay_ms": 1, "loss": 0.5, "reorder": 2, "duplicate": 2}):
+        ways(env, ("v4", "v6"))
+
+
 def matrix(suite):
     for loss in LOSS:
         for reorder, duplicate in ((0, 0), (5, 0), (0, 3), (5, 3)):
@@ -62,9 +290,46 @@ def matrix(suite):
                           families=("v4", "v6") if loss == 1 or ALL else ("v4",))
 
 
+def paths(suite):
+    suite.add("slow-out/up", slow_out, taken.CONFIG, 30, way="up", wan={"delay_ms": 10, "mbit": 50, "queue": 400})
+    suite.add("slow-out/down", slow_out, taken.CONFIG, 30, way="down", lan={"delay_ms": 1, "mbit": 200, "queue": 400})
+    suite.add("tun", tun, taken.CONFIG, 60)
+    for lan, wan in ((1500, 1400), (1400, 1500), (9000, 1500), (1500, 9000), (9000, 9000)):
+        for family in ("v4", "v6"):
+            if ALL or family == "v4":
+                suite.add(f"mtu/{lan}-{wan}/{family}", frames, taken.CONFIG, lan=lan, wan=wan, family=family)
+    for ends, words in (((), ""), (ENDS, "gro off gso off tso off tx off rx off"), (ENDS[1:3], "gro on"),
+                        (ENDS[1:3], "gro on rx-gro-list on rx-udp-gro-forwarding on"), (ENDS[1:2], "tx off"),
+                        (ENDS[2:3], "rx off gso off"), (ENDS[:1] + ENDS[3:], "tx off"), (ENDS[:1], "tso off gso off")):
+        if words:
+            where = "-".join(f"{side[0]}{interface[0]}" for side, interface in ends)
+            suite.add(f"offloads/{where}/{words.replace(' ', '-')}", without, taken.CONFIG, 30, ends=ends, words=words)
+
+
+def hosts(suite):
+    for family in ("v4", "v6"):
+        suite.add(f"server-first/{family}", server_first, taken.CONFIG, family=family)
+    for values in ({"tcp_timestamps": 0}, {"tcp_sack": 0}, {"tcp_timestamps": 0, "tcp_sack": 0}, {"tcp_ecn": 1}):
+        suite.add(f"options/{'-'.join(f'{name[4:]}-{value}' for name, value in values.items())}", options, taken.CONFIG,
+                  30, ("v4", "v6"), **values)
+    for client, router, server in ((7, 7, 7), (0, 7, 14), (14, 7, 0), (7, 14, 14), (14, 3, 7), (None, 7, 7),
+                                   (7, 7, None)):
+        suite.add(f"scales/{client}-{router}-{server}", window_scales, taken.CONFIG, 30, client=client, router=router,
+                  server=server)
+    for side in ("client", "server"):
+        suite.add(f"half-close/{side}", half_closed, taken.CONFIG, 40, first=side)
+        for busy in (False, True):
+            suite.add(f"reset/{side}/{'busy' if busy else 'quiet'}", resets, taken.CONFIG, who=side, busy=busy)
+    suite.add("refused-first", refused_first, taken.CONFIG, 60, rounds=4)
+    suite.add("window", closed_window, taken.CONFIG, 120, seconds=60 if ALL else 4)
+    suite.add("wrap", wrap, taken.CONFIG, 90, mib=4200)
+
+
 def main():
     suite = Suite()
     matrix(suite)
+    paths(suite)
+    hosts(suite)
     return suite.run()
 
 

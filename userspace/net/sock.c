@@ -214,11 +214,11 @@ uint32_t sock_receive_mss(int fd)
 	return get_info(fd).tcpi_rcv_mss;
 }
 
-bool sock_unacknowledged(int fd)
+uint32_t sock_unacknowledged(int fd)
 {
 	int bytes = 0;
 
-	return !ioctl(fd, SIOCOUTQ, &bytes) && bytes > 0;
+	return ioctl(fd, SIOCOUTQ, &bytes) || bytes < 0 ? 0 : (uint32_t)bytes;
 }
 
 uint32_t sock_unread(int fd)

@@ -65,8 +65,8 @@ uint32_t sock_receive_buffer(int fd); /* the present limit, 0 if unknown */
 int sock_set_receive_buffer(int fd, uint32_t bytes, bool fixed);
 uint32_t sock_receive_memory(int fd); /* what is used of it (SO_MEMINFO), 0 if unknown */
 uint32_t sock_send_buffer(int fd);    /* the present limit, 0 if unknown */
-/* Whether something that was sent is not acknowledged, or not even sent; SIOCOUTQ. */
-bool sock_unacknowledged(int fd);
+/* Bytes that are not acknowledged, or not even sent; SIOCOUTQ. */
+uint32_t sock_unacknowledged(int fd);
 uint32_t sock_unread(int fd); /* bytes that wait to be read, SIOCINQ */
 /* What the peer may still send before it is told more, TCP_INFO (6.2); UINT32_MAX: unknown. */
 uint32_t sock_receive_window(int fd);

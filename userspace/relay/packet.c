@@ -279,7 +279,7 @@ int relay_packet_turn(struct relay *relay)
 void relay_packet_after(struct relay *relay)
 {
 	if (relay->taker && relay->taker->phase == TAKER_NARROW)
-		taker_narrow_more(relay->taker);
+		(void)taker_narrow_more(relay->taker);
 }
 
 void relay_packet_stop(struct relay *relay)

@@ -10,7 +10,9 @@
 #define STALL_WINDOW   65536U  /* what a side may send ahead */
 #define STALL_ROOM     131072U /* in memory, at most */
 #define STALL_BUFFER   393216U /* what a side's receive buffer is cut to: RELAY_SCRATCH is more */
-#define NARROW_MS      2000U   /* far hosts take long to use up the window that they have */
+#define STALL_SCRAP    4096U   /* of a window that may be lost */
+#define STALL_LEFT     131072U /* still to be sent when nothing is read any more */
+#define NARROW_MS      4000U   /* far hosts take long to use up the window that they have */
 #define NARROW_LOOK_MS 5U
 #define STALL_MS       500U
 #define FEW            8U /* a side that moves so many times less than the other is no matter */
@@ -47,33 +49,65 @@ static bool has_used_window(const struct taker *t, int side)
 	return moved >= sock_receive_buffer(taker_fd(t, side));
 }
 
-/* Cuts the buffer to what is in it, and a window. */
+/* Cuts the buffer to what is in it, and a window. A sender that is faster than the way out keeps any buffer full: that
+ * is cut below what is in it, as soon as nothing more is invited that would have to be dropped. */
 static void cut_buffer(struct taker *t, int side)
 {
 	int fd = taker_fd(t, side);
 	uint32_t now = sock_receive_buffer(fd), size = sock_receive_memory(fd) + STALL_ROOM;
 
-	if (now <= STALL_BUFFER || size >= now || !has_used_window(t, side))
+	if (sock_receive_window(fd) <= STALL_SCRAP || size < STALL_BUFFER)
+		size = STALL_BUFFER;
+	if (now <= STALL_BUFFER || size >= now)
 		return;
 	if (!t->buffer[side])
 		t->buffer[side] = now;
-	(void)sock_set_receive_buffer(fd, size > STALL_BUFFER ? size : STALL_BUFFER, true);
+	(void)sock_set_receive_buffer(fd, size, true);
 }
 
-/* The pumps have run: the buffers are as empty as they get. */
-void taker_narrow_more(struct taker *t)
+/* The kernel sets the window anew when segments of another size come (6.7). */
+static void keep_clamp(const struct taker *t, int side)
 {
-	cut_buffer(t, CLIENT);
-	cut_buffer(t, UPSTREAM);
+	int fd = taker_fd(t, side);
+
+	if (t->clamp[side] && sock_window_clamp(fd) > STALL_WINDOW)
+		(void)sock_set_window_clamp(fd, STALL_WINDOW);
 }
 
-static bool is_narrow(const struct taker *t)
+/* What is still to be sent of a side's bytes is little. Until it is, nothing is read; and what is left keeps
+ * the way out busy if the other side takes longer. */
+static bool is_drained(const struct taker *t, int side)
 {
-	for (int side = 0; side < SIDES; side++)
-		if (!has_used_window(t, side) ||
-		    sock_receive_buffer(taker_fd(t, side)) > STALL_BUFFER)
-			return false;
-	return true;
+	struct pump *p = &t->relay->pump[side];
+	uint32_t left = sock_unacknowledged(p->to->fd);
+
+	if (p->held || left > STALL_LEFT)
+		p->rests = true;
+	else if (left < STALL_LEFT / 2)
+		p->rests = false;
+	return !p->held && left <= STALL_LEFT;
+}
+
+static bool narrow_side(struct taker *t, int side)
+{
+	int fd = taker_fd(t, side);
+	bool drained;
+
+	keep_clamp(t, side);
+	if (!has_used_window(t, side))
+		return false;
+	drained = is_drained(t, side);
+	cut_buffer(t, side);
+	return drained && sock_receive_buffer(fd) <= STALL_BUFFER &&
+	       sock_receive_memory(fd) <= STALL_BUFFER;
+}
+
+/* Also when the pumps have run: the buffers are as empty as they get. */
+bool taker_narrow_more(struct taker *t)
+{
+	bool client = narrow_side(t, CLIENT), upstream = narrow_side(t, UPSTREAM);
+
+	return client && upstream;
 }
 
 /* The next one when it has moved as much again, and more after each. */
@@ -95,7 +129,7 @@ int taker_narrow_turn(struct taker *t)
 {
 	uint64_t now = t->relay->env->loop->now_ms;
 
-	if (relay_is_empty_handed(t->relay) && is_narrow(t)) {
+	if (taker_narrow_more(t)) {
 		t->phase = TAKER_STALL;
 		t->unread[CLIENT] = t->unread[UPSTREAM] = 0;
 		t->quiet_ns = 0;
@@ -139,6 +173,7 @@ static int copy_unread(struct taker *t, int side)
 void taker_unstall(struct taker *t)
 {
 	for (int side = 0; side < SIDES; side++) {
+		t->relay->pump[side].rests = false;
 		if (t->clamp[side])
 			(void)sock_set_window_clamp(taker_fd(t, side), t->clamp[side]);
 		t->clamp[side] = 0;

@@ -205,7 +205,7 @@ static void listen_again(struct relay *relay)
 {
 	for (int side = 0; side < SIDES; side++) {
 		const struct pump *out = &relay->pump[side], *in = &relay->pump[!side];
-		bool reads = !out->eof && !out->held && !out->piped && !out->waits;
+		bool reads = !out->eof && !out->held && !out->piped && !out->waits && !out->rests;
 		uint32_t want = (reads ? EPOLLIN | EPOLLRDHUP : 0) |
 				(relay_wants_out(in) ? EPOLLOUT : 0);
 		struct loop_io *io = &out->from->io;

@@ -87,6 +87,7 @@ struct pump {
 	bool done;                    /* and @to has been told */
 	bool full;                    /* @to said EAGAIN */
 	bool waits;                   /* for the poll timer, not for @from */
+	bool rests;                   /* copy: reads nothing (packet_stall.c) */
 };
 
 struct relay {

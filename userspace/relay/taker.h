@@ -62,7 +62,7 @@ int taker_hold_turn(struct taker *t); /* like the other turns: enum taker_turn, 
 /* packet_stall.c */
 void taker_narrow(struct taker *t);
 int taker_narrow_turn(struct taker *t);
-void taker_narrow_more(struct taker *t); /* after the pumps */
+bool taker_narrow_more(struct taker *t); /* the windows and what is to be sent are small */
 int taker_stall_turn(struct taker *t);
 /* Reads away what was copied, gives the windows back; nothing to do is fine. */
 void taker_unstall(struct taker *t);
