@@ -202,7 +202,7 @@ static int add(struct packet *p, const struct packet_spec *spec, struct packet_p
 	int r = 0;
 
 	for (int i = 0; !r && i < 2; i++)
-		r = packet_hook_add(p, spec->end[i].interface);
+		r = packet_hook_add(p, spec->end[i].interface, PACKET_INGRESS);
 	if (!r)
 		r = claim(p, &pair);
 	if (r)

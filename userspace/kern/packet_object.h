@@ -5,9 +5,13 @@
 
 #define PACKET_PATH_BYTES 192
 
-/* A program at the ingress of an interface. */
+enum packet_point { PACKET_INGRESS, PACKET_EGRESS };
+
+/* A program at the ingress of an interface, or at its egress, where it matters to the sockets of this process only:
+ * it is not pinned. */
 struct packet_hook {
 	int interface;
+	enum packet_point point;
 	int link_fd; /* tcx; -1: a filter of clsact */
 };
 
@@ -19,7 +23,7 @@ struct packet {
 	uint32_t count, used;
 	uint32_t *free; /* ring of count indexes: the one that was free longest is used first */
 	uint32_t free_first, free_count;
-	int halves_fd, labels_fd;
+	int halves_fd, labels_fd, offers_fd;
 	int raw4, raw6;              /* to send RST */
 	char dir[PACKET_PATH_BYTES]; /* of the pins, "" for none */
 	struct packet_hook *hooks;
@@ -35,7 +39,7 @@ void packet_pins_remove(const struct packet *packet);
 int packet_failed(char *reason, const char *step, int err);
 
 /* packet_attach.c; the lock is held */
-int packet_hook_add(struct packet *packet, int interface);
+int packet_hook_add(struct packet *packet, int interface, enum packet_point point);
 /* Where an earlier process attached its programs, ours take their place. */
 void packet_hooks_adopt(struct packet *packet);
 /* @detach: those that are pinned too. */
