@@ -1,5 +1,6 @@
 /* packet - two connections as one: at tc ingress the packets of each are translated into packets of the other
- * and sent on, past the sockets, once a packet has found both sockets with nothing owed (packet_take.h).
+ * and sent on, past the sockets, once a packet has found both sockets with nothing owed (packet_take.h). At tc egress
+ * the SYN of one is made to agree to no more than the other has (packet_syn.h).
  *
  * Until then the sockets carry the connections and packets are only counted. User space arms a pair when
  * nothing has come for a while; the next packet takes it over if no other came in between, and everything
@@ -33,6 +34,7 @@
 #include "lib/packet_take.h"
 #include "lib/packet_translate.h"
 #include "lib/packet_icmp.h"
+#include "lib/packet_syn.h"
 
 #define VLAN_ID 0x0fff
 
@@ -42,7 +44,7 @@ static __always_inline void age(struct seam_pair *p, __u64 now)
 	__u64 client = p->side[0].last, upstream = p->side[1].last;
 	__u64 last = client > upstream ? client : upstream;
 
-	if (p->quiet && last && (__s64)(now - last) > (__s64)p->quiet)
+	if (p->quiet_ms && last && (__s64)(now - last) > p->quiet_ms * 1000000LL)
 		__sync_fetch_and_or(&p->closing, SEAM_CLOSING_KILLED);
 }
 
@@ -165,6 +167,19 @@ SEC("tc")
 int seam_ip(struct __sk_buff *skb)
 {
 	return serve(skb, 0);
+}
+
+/* At the egress of interfaces that connections are made through. */
+SEC("tc")
+int seam_syn_ether(struct __sk_buff *skb)
+{
+	return serve_syn(skb, ETH_HLEN);
+}
+
+SEC("tc")
+int seam_syn_ip(struct __sk_buff *skb)
+{
+	return serve_syn(skb, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

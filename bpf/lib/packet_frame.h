@@ -9,6 +9,7 @@
 
 #define IP_FRAGMENT     0x3fff /* more to come, or an offset */
 #define IP_OFFSET       0x1fff
+#define ECN_CE          3 /* all bits of ECN: congestion was experienced (RFC 3168) */
 #define TCP_OPTIONS_MAX 40
 
 struct tcp_head {
@@ -30,6 +31,7 @@ struct frame {
 	__u8 skip, erase; /* while parsing: bytes of the option that are left */
 	__u8 strange;     /* there are options that cannot be translated */
 	__u8 broken;      /* the options have no end */
+	__u8 ecn;         /* of the IP header */
 	union {
 		struct tcp_head old;
 		struct way way; /* in the end: the stack is small (6.1) */
@@ -56,6 +58,7 @@ static int read_ipv4(struct __sk_buff *skb, struct frame *f)
 		return -1;
 	f->payload = len - ip->ihl * 4U;
 	f->ttl = ip->ttl;
+	f->ecn = ip->tos & ECN_CE;
 	f->key.family = AF_INET;
 	f->key.protocol = ip->protocol;
 	*(__u32 *)f->key.saddr = ip->saddr;
@@ -76,6 +79,7 @@ static int read_ipv6(struct __sk_buff *skb, struct frame *f)
 		return -1;
 	f->payload = len;
 	f->ttl = ip->hop_limit;
+	f->ecn = ip->flow_lbl[0] >> 4 & ECN_CE;
 	f->key.family = AF_INET6;
 	f->key.protocol = ip->nexthdr; /* an extension header is in no key */
 	__builtin_memcpy(f->key.saddr, &ip->saddr, 16);
@@ -172,7 +176,7 @@ static void read_options(struct frame *f)
 }
 
 /* 0, or -1: shorter than it says. */
-static int read_tcp(struct __sk_buff *skb, struct frame *f)
+static int load_tcp(struct __sk_buff *skb, struct frame *f)
 {
 	struct tcphdr *th = &f->old.th;
 	__u32 options;
@@ -191,6 +195,14 @@ static int read_tcp(struct __sk_buff *skb, struct frame *f)
 	f->payload -= sizeof(*th) + options;
 	f->seq = bpf_ntohl(th->seq);
 	f->ack = bpf_ntohl(th->ack_seq);
+	return 0;
+}
+
+/* The same, or the options are broken. */
+static __noinline int read_tcp(struct __sk_buff *skb, struct frame *f)
+{
+	if (load_tcp(skb, f))
+		return -1;
 	read_options(f);
 	return f->broken ? -1 : 0;
 }

@@ -25,6 +25,13 @@ struct {
 	__type(value, struct seam_label);
 } seam_labels SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct seam_offer);
+} seam_offers SEC(".maps");
+
 struct way {
 	__u32 ifindex;
 	struct bpf_redir_neigh next; /* nh_family 0: not told */

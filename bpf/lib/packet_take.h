@@ -7,12 +7,8 @@
 #define ECN_ACCURATE    0x10U /* 6.18 */
 #define IPV4_AND_TCP    40U
 #define IPV6_AND_TCP    60U
+#define TIMESTAMPS      12U /* bytes of a header, with their padding */
 #define WHY(name)       (1U << SEAM_WHY_##name)
-
-struct take {
-	struct bpf_sock *xs, *ys; /* references */
-	struct tcp_sock *x, *y;
-};
 
 static struct bpf_sock *find_socket(struct __sk_buff *skb, const struct seam_tuple *in)
 {
@@ -38,15 +34,25 @@ static __u32 balance(const struct tcp_sock *to, const struct tcp_sock *from)
 	return (__u32)to->bytes_acked + to->write_seq - to->snd_una - (__u32)from->bytes_received;
 }
 
-/* Whatever a host may send through @from fits the way to @to's. */
-static int fits(const struct tcp_sock *from, const struct tcp_sock *to, __u32 headers)
+/* The MSS that the host of a socket was told: by the SYN, which may have been made to say less. */
+static __u32 told_mss(struct bpf_sock *sk, struct tcp_sock *tp)
 {
-	__u32 mtu = to->inet_conn.icsk_pmtu_cookie;
+	struct seam_offer *offer = bpf_sk_storage_get(&seam_offers, sk, NULL, 0);
+	__u32 mss = tp->advmss;
 
-	return from->advmss <= to->rx_opt.mss_clamp && from->advmss + headers <= mtu;
+	if (BPF_CORE_READ_BITFIELD(tp, rx_opt.tstamp_ok))
+		mss += TIMESTAMPS; /* which the kernel has taken off (RFC 6691) */
+	return offer && offer->told && offer->told < mss ? offer->told : mss;
 }
 
-static __u32 unlike(struct tcp_sock *x, struct tcp_sock *y, __u32 headers)
+/* Whatever a host that was told @mss may send fits the way to @to's. */
+static int fits(__u32 mss, const struct tcp_sock *to, __u32 headers)
+{
+	return mss <= to->rx_opt.mss_clamp && mss + headers <= to->inet_conn.icsk_pmtu_cookie;
+}
+
+/* @mss_x, @mss_y: what their hosts were told. */
+static __u32 unlike(struct tcp_sock *x, struct tcp_sock *y, __u32 mss_x, __u32 mss_y, __u32 headers)
 {
 	__u32 why = 0;
 
@@ -59,10 +65,9 @@ static __u32 unlike(struct tcp_sock *x, struct tcp_sock *y, __u32 headers)
 	if (!BPF_CORE_READ_BITFIELD(x, rx_opt.sack_ok) !=
 	    !BPF_CORE_READ_BITFIELD(y, rx_opt.sack_ok))
 		why |= WHY(SACK);
-	if ((x->ecn_flags ^ y->ecn_flags) & ECN_AGREED ||
-	    (x->ecn_flags | y->ecn_flags) & ECN_ACCURATE)
+	if ((x->ecn_flags | y->ecn_flags) & ECN_ACCURATE)
 		why |= WHY(ECN);
-	if (!fits(x, y, headers) || !fits(y, x, headers))
+	if (!fits(mss_x, y, headers) || !fits(mss_y, x, headers))
 		why |= WHY(MSS);
 	return why;
 }
@@ -131,6 +136,17 @@ static void set_shifts(struct seam_pair *p, __u32 side, struct tcp_sock *x, stru
 	p->shift[(side & 1) ^ 1] = to_x;
 }
 
+static void set_ecn(struct seam_pair *p, __u32 side, struct tcp_sock *x, struct tcp_sock *y)
+{
+	__u32 of_x = x->ecn_flags & ECN_AGREED, of_y = y->ecn_flags & ECN_AGREED;
+
+	p->ecn = 0;
+	if (of_x && !of_y)
+		p->ecn = SEAM_ECN_ONLY(side & 1);
+	if (of_y && !of_x)
+		p->ecn = SEAM_ECN_ONLY((side & 1) ^ 1);
+}
+
 /* What the hosts have sent and expect, as far as the sockets know. */
 static void set_record(const struct frame *f, struct seam_side *s, struct seam_side *o,
 		       struct tcp_sock *x, struct tcp_sock *y)
@@ -158,17 +174,19 @@ static __u32 look_at_packet(const struct frame *f)
 	return why;
 }
 
-static __u32 prepare_with(const struct frame *f, struct seam_pair *p, __u32 side,
-			  struct tcp_sock *x, struct tcp_sock *y)
+static __always_inline __u32 prepare_with(const struct frame *f, struct seam_pair *p, __u32 side,
+					  struct tcp_sock *x, struct tcp_sock *y, __u32 mss_x,
+					  __u32 mss_y)
 {
 	__u32 headers = f->key.family == AF_INET ? IPV4_AND_TCP : IPV6_AND_TCP;
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
-	__u32 why = unready(f, p, side & 1, x, y) | unlike(x, y, headers);
+	__u32 why = unready(f, p, side & 1, x, y) | unlike(x, y, mss_x, mss_y, headers);
 
 	if (why)
 		return why;
 	set_numbers(f, s, o, x, y);
 	set_shifts(p, side, x, y);
+	set_ecn(p, side, x, y);
 	set_record(f, s, o, x, y);
 	return 0;
 }
@@ -199,7 +217,9 @@ __noinline __u32 seam_prepare(struct __sk_buff *skb, struct frame *f, struct sea
 	}
 	x = bpf_skc_to_tcp_sock(xs);
 	y = bpf_skc_to_tcp_sock(ys);
-	why = x && y ? prepare_with(f, p, side, x, y) : WHY(STATE);
+	why = WHY(STATE);
+	if (x && y)
+		why = prepare_with(f, p, side, x, y, told_mss(xs, x), told_mss(ys, y));
 	bpf_sk_release(ys);
 	bpf_sk_release(xs);
 	return why;

@@ -20,6 +20,18 @@ static int plausible(const struct frame *f, const struct seam_side *s, const str
 	       (__s32)(f->ack - s->ack) >= -(__s32)room;
 }
 
+/* As the receiver does who shares ECN with this side (RFC 3168, 6.1.3). Its other answer, to drop what is marked (RFC
+ * 6040), would be a heavy one: segments that were marked alike may be one packet here (GRO). */
+static void note_congestion(const struct frame *f, struct seam_pair *p, __u32 side)
+{
+	__u32 echo = SEAM_ECN_ECHO(side & 1);
+
+	if (f->ecn == ECN_CE && !(p->ecn & echo))
+		__sync_fetch_and_or(&p->ecn, echo);
+	else if (f->ecn != ECN_CE && f->old.th.cwr && p->ecn & echo)
+		__sync_fetch_and_and(&p->ecn, ~echo);
+}
+
 static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
@@ -39,6 +51,8 @@ static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 		s->ack = f->ack;
 		s->window = (__u32)bpf_ntohs(th->window) << (p->scale[side & 1] & 15);
 	}
+	if (p->ecn & SEAM_ECN_ONLY(side & 1))
+		note_congestion(f, p, side);
 	if (th->fin) {
 		s->fin = end;
 		closing |= SEAM_CLOSING_FIN(side & 1);
@@ -77,6 +91,15 @@ static void translate_options(struct frame *f, const struct seam_side *s, __u32 
 			add32(options, f->sack_at + 4 * i, s->ack_add);
 }
 
+/* ECN that only one side has ends here, so that its packets are not marked on a way whose end does not tell. */
+static void translate_ecn(struct tcphdr *th, const struct seam_pair *p, __u32 side)
+{
+	if (p->ecn & SEAM_ECN_ONLY(side & 1))
+		th->ece = th->cwr = 0;
+	else if (p->ecn & SEAM_ECN_ECHO((side & 1) ^ 1) && th->ack && !th->rst)
+		th->ece = 1;
+}
+
 /* What is added to the checksum, or -errno. The checksum field itself is left to the kernel, which knows what of
  * it the hardware does. */
 static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_pair *p, __u32 side)
@@ -93,6 +116,8 @@ static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_p
 		th->ack_seq = bpf_htonl(f->ack + s->ack_add);
 	th->window = rescale(th->window, p->shift[side & 1]);
 	translate_options(f, s, th->ack);
+	if (p->ecn)
+		translate_ecn(th, p, side);
 	if (bytes > sizeof(*th) + TCP_OPTIONS_MAX)
 		return -1;
 	r = bpf_skb_store_bytes(skb, f->l4, &f->new, bytes, 0);
@@ -100,6 +125,28 @@ static __s64 translate_tcp(struct __sk_buff *skb, struct frame *f, struct seam_p
 		return r;
 	return bpf_csum_diff((__be32 *)&f->old, sizeof(f->old), (__be32 *)&f->new, sizeof(f->new),
 			     0);
+}
+
+/* The IP header says that nobody knows of ECN; 0, or -1. */
+static __s64 clear_ecn(struct __sk_buff *skb, const struct frame *f)
+{
+	__be32 old, new;
+
+	if (bpf_skb_load_bytes(skb, f->l3, &old, sizeof(old)))
+		return -1;
+	if (f->key.family == AF_INET) {
+		new = old & ~bpf_htonl((__u32)ECN_CE << 16);
+		return bpf_skb_store_bytes(skb, f->l3, &new, sizeof(new), 0) ||
+				       bpf_l3_csum_replace(skb, f->l3 + IP_CHECK_AT, old, new, 4)
+			       ? -1
+			       : 0;
+	}
+	new = old & ~bpf_htonl((__u32)ECN_CE << 20);
+	if (bpf_skb_store_bytes(skb, f->l3, &new, sizeof(new), 0))
+		return -1;
+	/* Nothing makes up for it in an IPv6 header. */
+	bpf_csum_update(skb, bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), 0));
+	return 0;
 }
 
 static __s64 translate_udp(struct __sk_buff *skb, const struct frame *f, const struct seam_side *o)
@@ -185,6 +232,8 @@ __noinline int seam_translate(struct __sk_buff *skb, struct frame *f, struct sea
 		addrs = readdress_ipv4(skb, f, o->in.daddr, o->in.saddr);
 	else
 		addrs = readdress_ipv6(skb, f, o->in.daddr, o->in.saddr);
+	if (p->ecn & SEAM_ECN_ONLY(side & 1) && f->ecn && clear_ecn(skb, f))
+		return -1;
 	if (addrs < 0 || bpf_l4_csum_replace(skb, check, 0, head, zero_is_none) ||
 	    bpf_l4_csum_replace(skb, check, 0, addrs, zero_is_none | flags_for_addresses(skb, f)))
 		return -1;

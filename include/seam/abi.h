@@ -116,7 +116,7 @@ enum seam_packet_why {
 	SEAM_WHY_MSS,       /* what one host may send does not fit the other's way */
 	SEAM_WHY_TIMESTAMP, /* one connection has them, the other has not, or in another unit */
 	SEAM_WHY_SACK,      /* one connection has it, the other has not */
-	SEAM_WHY_ECN,       /* one connection has it, the other has not, or AccECN */
+	SEAM_WHY_ECN,       /* AccECN */
 	SEAM_WHY_OPTION,    /* a TCP option that cannot be translated, or malformed ones */
 	SEAM_WHY_IP,        /* IP options, extension headers, fragments, or a TTL of 1 */
 	SEAM_WHY_LAYER,     /* MPTCP, TLS in the kernel or another protocol on the socket */
@@ -129,6 +129,10 @@ enum seam_packet_why {
 #define SEAM_CLOSING_RST         (1U << 4)            /* seen, from either side */
 #define SEAM_CLOSING_KILLED      (1U << 5) /* by user space, or too quiet: its packets go to the stack */
 #define SEAM_CLOSING_REUSED      (1U << 6) /* SYN after the end: the same */
+
+/* `ecn`, bits; none unless one connection has ECN (RFC 3168) and the other has not. */
+#define SEAM_ECN_ONLY(side)      (1U << (side))       /* this side's has it */
+#define SEAM_ECN_ECHO(side)      (1U << (2 + (side))) /* CE came from this side, and no CWR since */
 
 /* The addresses of a packet as it arrives; key of seam_halves. Network byte order, IPv4 in the first four
  * bytes and zeros behind. */
@@ -184,7 +188,8 @@ struct seam_pair {
 		[2]; /* what the window field of a side's packets is shifted by, left if positive */
 	__u8 scale[2];  /* window scale of a side's packets */
 	__u64 taken_at; /* CLOCK_MONOTONIC, ns */
-	__u64 quiet;    /* UDP: when nothing came for so long, ns, it is over; 0: never */
+	__u32 quiet_ms; /* UDP: when nothing came for so long it is over; 0: never */
+	__u32 ecn;      /* SEAM_ECN_*; atomic */
 	struct seam_side side[2];
 };
 
@@ -211,6 +216,13 @@ struct seam_label {
 	char host[104]; /* domain, as sniffed; "" when unknown */
 };
 
+/* Value of seam_offers, which belongs to a socket that is not connected yet: what its SYN must not offer. */
+struct seam_offer {
+	__u16 mss; /* the most that it may announce; 0: anything */
+	__u8 no_timestamps, no_sack;
+	__u32 told; /* the program: MSS of the SYN that has left; 0: none has, where the program sees it */
+};
+
 #ifndef __cplusplus
 _Static_assert(sizeof(struct seam_dir) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_flow) == 56, "no padding");
@@ -222,4 +234,5 @@ _Static_assert(sizeof(struct seam_half) == 8, "no padding");
 _Static_assert(sizeof(struct seam_side) == 128, "two cache lines");
 _Static_assert(sizeof(struct seam_pair) == 320, "five cache lines");
 _Static_assert(sizeof(struct seam_label) == 232, "no padding");
+_Static_assert(sizeof(struct seam_offer) == 8, "no padding");
 #endif

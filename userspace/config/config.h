@@ -73,6 +73,7 @@ struct config_inbound {
 	char *tag;
 	struct addr listen; /* address and port; "::" listens on both families */
 	unsigned network;   /* CONFIG_NETWORK_* */
+	uint32_t mss;       /* TCP; 0: auto */
 	uint32_t udp_timeout_ms;
 };
 

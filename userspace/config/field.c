@@ -10,6 +10,7 @@
 static const char *const wanted[KEY_TYPE_COUNT] = {
 	[KEY_BOOL] = "true or false",
 	[KEY_INTEGER] = "an integer",
+	[KEY_AUTO_INTEGER] = "an integer or \"auto\"",
 	[KEY_MARK] = "an integer or a string such as \"0x5ea\"",
 	[KEY_SIZE] = "a number of bytes or a string such as \"64KiB\"",
 	[KEY_DURATION] = "a duration in a string, such as \"300ms\", \"5s\" or \"1h30m\"",
@@ -171,6 +172,19 @@ static void take_number(const struct item *item)
 		store_number(field_of(item), item->key->size, n);
 }
 
+static void take_auto_number(const struct item *item)
+{
+	const char *text = json_string_value(item->value);
+
+	if (!text)
+		take_number(item);
+	else if (!strcmp(text, "auto"))
+		store_number(field_of(item), item->key->size, 0);
+	else
+		field_wrong(item, "must be %s, not \"%.*s\"", wanted[KEY_AUTO_INTEGER],
+			    report_quote(text), text);
+}
+
 static void take_string(const struct item *item)
 {
 	const char *text = json_string_value(item->value);
@@ -275,6 +289,7 @@ static void take_enum_list(const struct item *item)
 static void (*const takers[KEY_TYPE_COUNT])(const struct item *item) = {
 	[KEY_BOOL] = take_bool,
 	[KEY_INTEGER] = take_number,
+	[KEY_AUTO_INTEGER] = take_auto_number,
 	[KEY_MARK] = take_number,
 	[KEY_SIZE] = take_number,
 	[KEY_DURATION] = take_number,

@@ -34,6 +34,10 @@ static const struct schema_key keys[] = {
 	  RANGE("1", "65535"), .required = true, .help = "port that the TPROXY rules name" },
 	{ INBOUND, "network", KEY_ENUM_LIST, FIELD(config_inbound, network), WORDS(network_names),
 	  .initial = "tcp,udp", .help = "what to accept, one or a list" },
+	{ INBOUND, "mss", KEY_AUTO_INTEGER, FIELD(config_inbound, mss), RANGE("88", "32767"),
+	  .initial = "auto",
+	  .help = "TCP payload that clients are told to put into a packet; auto: what fits every "
+		  "uplink, if relay.packet is used" },
 	{ INBOUND, "udp_timeout", KEY_DURATION, FIELD(config_inbound, udp_timeout_ms),
 	  RANGE("1s", "24h"), .initial = "5m", .reload = true,
 	  .help = "quiet time that ends a UDP session, unless a rule, its protocol (dns, ntp, "

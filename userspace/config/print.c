@@ -10,6 +10,7 @@
 static const char *const type_names[KEY_TYPE_COUNT] = {
 	[KEY_BOOL] = "true|false",
 	[KEY_INTEGER] = "integer",
+	[KEY_AUTO_INTEGER] = "auto or integer",
 	[KEY_MARK] = "integer or \"0x...\"",
 	[KEY_SIZE] = "size",
 	[KEY_DURATION] = "duration",

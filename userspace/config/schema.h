@@ -7,9 +7,10 @@
 enum key_type {
 	KEY_BOOL,
 	KEY_INTEGER,
-	KEY_MARK,     /* integer, or "0x..." */
-	KEY_SIZE,     /* bytes */
-	KEY_DURATION, /* milliseconds */
+	KEY_AUTO_INTEGER, /* integer, or "auto", which is 0 */
+	KEY_MARK,         /* integer, or "0x..." */
+	KEY_SIZE,         /* bytes */
+	KEY_DURATION,     /* milliseconds */
 	KEY_STRING,
 	KEY_ENUM,         /* index of the word, in an int or a bool */
 	KEY_ENUM_LIST,    /* bit mask of words; one word may stand without a list */

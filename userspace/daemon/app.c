@@ -155,7 +155,7 @@ static void close_gates(struct post *post)
 
 	note->worker->relay_env.gates_open = false;
 	note->worker->relay_env.gates_why = REFUSED_TAINT;
-	note->worker->relay_env.packet.packet = NULL; /* what is taken goes on */
+	worker_leave_packet(note->worker);
 	free(note);
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include "config/config.h"
 #include "dial/trace.h"
+#include "kern/packet_syn.h"
 #include "loop/loop.h"
 #include "net/addr.h"
 #include "proto/handshake.h"
@@ -25,6 +26,7 @@ struct dial_env {
 	struct resolver *resolver;
 	struct netif_list *interfaces; /* as of now */
 	struct route_socket *routes;
+	struct packet *packet; /* connections are made for it as their client's are; NULL: not */
 };
 
 struct target {
@@ -88,6 +90,7 @@ struct dial_request {
 	struct addr source; /* the client's, for transparent_source; AF_UNSPEC: none */
 	struct addr
 		original; /* where it wanted to go, for the PROXY protocol; AF_UNSPEC: not known */
+	struct syn_limits syn; /* what the client's connection lacks (dial/match.h) */
 	/* Leave by it; NULL: by the dialer's own or by the routes. Not kept. */
 	const struct netif *interface;
 	bool unbound; /* the routes lead to @interface by themselves: it is for the trace only */

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include "base/cleanup.h"
 #include "dial/direct_udp.h"
+#include "dial/match.h"
 #include "dial/packet_direct.h"
 #include "kern/interfaces.h"
 #include "kern/route.h"
@@ -238,6 +239,8 @@ static int connect_stream(struct direct_dial *d)
 
 	if (r)
 		return r;
+	if (!options->netns && !options->tcp_multi_path)
+		match_syn(&dial->request, d->fd);
 	if (!connect(d->fd, (struct sockaddr *)&sa, len))
 		d->owes_write = options->tcp_fast_open; /* with EINPROGRESS no cookie was known */
 	else if (errno != EINPROGRESS)

@@ -17,6 +17,7 @@ static int build_inbounds(const struct config *config, struct flow_config *f)
 			(struct inbound){ .tag = strdup(config->inbounds[i].tag),
 					  .listen = config->inbounds[i].listen,
 					  .network = config->inbounds[i].network,
+					  .mss = config->inbounds[i].mss,
 					  .udp_timeout_ms = config->inbounds[i].udp_timeout_ms };
 		if (!f->inbounds[i].tag)
 			return -ENOMEM;

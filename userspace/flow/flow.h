@@ -60,6 +60,7 @@ struct inbound {
 	char *tag;
 	struct addr listen;
 	unsigned network; /* CONFIG_NETWORK_* */
+	uint32_t mss;     /* TCP; 0: auto */
 	uint32_t udp_timeout_ms;
 };
 

@@ -107,6 +107,12 @@ int listener_init(struct listener *l, struct worker *worker, const struct inboun
 	timer_init(&l->retry, on_retry);
 	if (r)
 		return r;
+	*ret_call = "setsockopt(TCP_MAXSEG) of mss";
+	r = inbound->mss ? sock_set_mss(fd, inbound->mss) : 0;
+	if (r) {
+		close(fd);
+		return r;
+	}
 	*ret_call = "epoll_ctl";
 	r = loop_io_init(&l->io, &worker->loop, fd, on_connections);
 	if (r) {
@@ -115,6 +121,20 @@ int listener_init(struct listener *l, struct worker *worker, const struct inboun
 	}
 	loop_io_want(&l->io, EPOLLIN);
 	return 0;
+}
+
+void listener_set_mss(struct listener *l, uint32_t mss)
+{
+	int r;
+
+	if (!l->io.loop || l->inbound->mss || l->mss == mss)
+		return;
+	r = sock_set_mss(l->io.fd, mss);
+	if (r)
+		log_warn("listener", "%s: setsockopt(TCP_MAXSEG) to %u: %s", l->inbound->tag, mss,
+			 strerror(-r));
+	else
+		l->mss = mss;
 }
 
 void listener_deinit(struct listener *l)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "dial/match.h"
 #include "flow/hijack.h"
 #include "flow/idle.h"
 #include "flow/parked.h"
@@ -106,14 +107,16 @@ static void on_dialed(void *owner, const struct dial_result *result)
 
 static enum step begin_dial(struct tcp_flow *f)
 {
-	struct dial_request request = { .env = &f->worker->dial_env,
-					.target = decide_target(f->decide, &f->outbound->override,
-								&f->destination),
-					.source = f->source,
-					.original = f->destination,
-					.trace = &f->trace,
-					.done = on_dialed,
-					.owner = f };
+	struct dial_request request = {
+		.env = &f->worker->dial_env,
+		.target = decide_target(f->decide, &f->outbound->override, &f->destination),
+		.source = f->source,
+		.original = f->destination,
+		.syn = match_client(&f->worker->dial_env, f->side[CLIENT].fd),
+		.trace = &f->trace,
+		.done = on_dialed,
+		.owner = f
+	};
 	const char *call;
 	int r;
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "dns/resolver.h"
 #include "dns/reverse.h"
+#include "flow/mss.h"
 #include "flow/parked.h"
 
 static int listen_all(struct worker *w, char *reason)
@@ -100,11 +101,34 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void set_mss(struct worker *w)
+{
+	const struct netif_list *interfaces = w->dial_env.interfaces;
+
+	if (!w->dial_env.packet || !interfaces)
+		return;
+	for (size_t i = 0; i < w->listener_count; i++) {
+		struct listener *l = &w->listeners[i];
+
+		listener_set_mss(l, mss_for(w->config->config, interfaces, &l->inbound->listen));
+	}
+}
+
 void worker_use_packet(struct worker *w, struct packet *packet)
 {
 	w->relay_env.packet.packet = packet;
 	w->relay_env.packet.routes = &w->routes;
 	w->relay_env.packet.describe = parked_label;
+	w->dial_env.packet = packet;
+	set_mss(w);
+}
+
+void worker_leave_packet(struct worker *w)
+{
+	w->relay_env.packet.packet = NULL;
+	w->dial_env.packet = NULL;
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_set_mss(&w->listeners[i], 0);
 }
 
 void worker_skip_ids(struct worker *w, uint64_t id)
@@ -175,7 +199,8 @@ void worker_drain(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	if (w->config->relay.on_exit == EXIT_KEEP)
-		parked_end_all(w, END_DETACHED); /* they do not hold up the end: they go on without us */
+		parked_end_all(
+			w, END_DETACHED); /* they do not hold up the end: they go on without us */
 	check_drained(w);
 }
 
@@ -184,6 +209,7 @@ void worker_set_interfaces(struct worker *w, struct netif_list *interfaces)
 	netif_list_ref(interfaces);
 	netif_list_unref(w->dial_env.interfaces);
 	w->dial_env.interfaces = interfaces;
+	set_mss(w);
 	list_for_each_safe (link, &w->flows)
 		tcp_flow_check_interfaces(container_of(link, struct tcp_flow, link), interfaces);
 	udp_check_interfaces(w, interfaces);

@@ -89,6 +89,8 @@ int worker_init(struct worker *worker, unsigned index, const struct flow_config 
 		struct fastpath *fastpath, enum relay_refusal why_not, char *reason);
 /* tc may take over flows of this worker. Before worker_start(). */
 void worker_use_packet(struct worker *worker, struct packet *packet);
+/* It takes over no more; what it has taken goes on. On the worker's thread. */
+void worker_leave_packet(struct worker *worker);
 /* Ids up to @id are somebody else's. Before worker_start(). */
 void worker_skip_ids(struct worker *worker, uint64_t id);
 int worker_start(struct worker *worker); /* the thread */

@@ -29,6 +29,7 @@ struct netif_list {
 	_Atomic unsigned refs;
 	size_t count;
 	struct netif *list; /* by index */
+	uint32_t mtu_most;  /* of those that are not loopback */
 };
 
 struct netif_list *netif_list_ref(struct netif_list *list);

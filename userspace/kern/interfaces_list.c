@@ -91,6 +91,9 @@ struct netif_list *netif_list_new(const struct netif *interfaces, size_t count,
 	list->list = (struct netif *)(list + 1);
 	if (count)
 		memcpy(list->list, interfaces, count * sizeof(*interfaces));
+	for (size_t i = 0; i < count; i++)
+		if (!interfaces[i].loopback && interfaces[i].mtu > list->mtu_most)
+			list->mtu_most = interfaces[i].mtu;
 	*ret_addresses = (struct netif_address *)(list->list + count);
 	return list;
 }

@@ -159,7 +159,7 @@ static void fill(const struct packet_pair *pair, const struct packet_spec *spec)
 	if (spec->protocol == IPPROTO_UDP) {
 		s->state = SEAM_PACKET_TAKEN;
 		s->taken_at = clock_ns();
-		s->quiet = (uint64_t)spec->quiet_ms * 1000000;
+		s->quiet_ms = spec->quiet_ms;
 	}
 	s->used = 1;
 }
@@ -203,7 +203,7 @@ static int add(struct packet *p, const struct packet_spec *spec, struct packet_p
 	int r = 0;
 
 	for (int i = 0; !r && i < 2; i++)
-		r = packet_hook_add(p, spec->end[i].interface);
+		r = packet_hook_add(p, spec->end[i].interface, PACKET_INGRESS);
 	if (!r)
 		r = claim(p, &pair);
 	if (r)
@@ -388,7 +388,7 @@ struct packet_end packet_end_of(const struct packet_pair *pair, int side)
 static void read_spec(const struct packet_pair *pair, struct packet_spec *ret)
 {
 	*ret = (struct packet_spec){ .protocol = pair->shared->side[0].in.protocol,
-				     .quiet_ms = (uint32_t)(pair->shared->quiet / 1000000) };
+				     .quiet_ms = pair->shared->quiet_ms };
 	for (int i = 0; i < 2; i++)
 		ret->end[i] = packet_end_of(pair, i);
 	(void)bpf_map_lookup_elem(pair->packet->labels_fd, &pair->index, &ret->label);

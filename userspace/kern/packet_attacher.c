@@ -6,7 +6,7 @@
 static void attach_next(struct packet *p)
 {
 	int interface = p->attacher.wanted[--p->attacher.count];
-	int r = packet_hook_add(p, interface);
+	int r = packet_hook_add(p, interface, PACKET_INGRESS);
 
 	if (r)
 		packet_hook_failed(p, interface, r);
@@ -39,7 +39,7 @@ static int start(struct packet *p)
 
 static int want(struct packet *p, int interface)
 {
-	const struct packet_hook *hook = packet_hook_find(p, interface);
+	const struct packet_hook *hook = packet_hook_find(p, interface, PACKET_INGRESS);
 	int r;
 
 	if (hook)

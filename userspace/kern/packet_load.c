@@ -51,6 +51,7 @@ static int open_and_load(struct packet *p, uint32_t pairs, const char *pin_dir, 
 		return packet_failed(reason, "loading the BPF object for packets", r);
 	p->halves_fd = bpf_map__fd(p->skel->maps.seam_halves);
 	p->labels_fd = bpf_map__fd(p->skel->maps.seam_labels);
+	p->offers_fd = bpf_map__fd(p->skel->maps.seam_offers);
 	return 0;
 }
 
@@ -112,7 +113,8 @@ static void take_over_hooks(struct packet *p)
 	for (uint32_t i = 0; i < p->count; i++)
 		for (int side = 0; side < 2; side++)
 			if (p->pairs[i].used)
-				(void)packet_hook_add(p, (int)p->pairs[i].side[side].ifindex);
+				(void)packet_hook_add(p, (int)p->pairs[i].side[side].ifindex,
+						      PACKET_INGRESS);
 }
 
 int packet_load(struct packet **ret, uint32_t pairs, const char *pin_dir, char *reason)

@@ -7,9 +7,13 @@
 
 #define PACKET_WANTED_MAX 8
 
-/* A program at the ingress of an interface. */
+enum packet_point { PACKET_INGRESS, PACKET_EGRESS };
+
+/* A program at the ingress of an interface, or at its egress, where it matters to the sockets of this process only:
+ * it is not pinned. */
 struct packet_hook {
 	int interface;
+	enum packet_point point;
 	int err;     /* -errno: it could not be attached in the background */
 	int link_fd; /* tcx; -1: a filter of clsact */
 };
@@ -22,7 +26,7 @@ struct packet {
 	uint32_t count, used;
 	uint32_t *free; /* ring of count indexes: the one that was free longest is used first */
 	uint32_t free_first, free_count;
-	int halves_fd, labels_fd;
+	int halves_fd, labels_fd, offers_fd;
 	int raw4, raw6;              /* to send RST */
 	char dir[PACKET_PATH_BYTES]; /* of the pins, "" for none */
 	struct packet_hook *hooks;
@@ -45,9 +49,9 @@ void packet_pins_remove(const struct packet *packet);
 int packet_failed(char *reason, const char *step, int err);
 
 /* packet_attach.c; the lock is held */
-int packet_hook_add(struct packet *packet, int interface);
+int packet_hook_add(struct packet *packet, int interface, enum packet_point point);
 /* NULL: nobody has tried. */
-struct packet_hook *packet_hook_find(struct packet *packet, int interface);
+struct packet_hook *packet_hook_find(struct packet *packet, int interface, enum packet_point point);
 /* Whether tc serves such an interface: 0 or -errno. */
 int packet_hook_fits(const struct packet *packet, int interface);
 /* So that nobody tries again in the background. */

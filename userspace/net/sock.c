@@ -245,6 +245,26 @@ uint32_t sock_send_mss(int fd)
 	return get_int(fd, IPPROTO_TCP, TCP_MAXSEG);
 }
 
+#define TIMESTAMP_BYTES 12 /* with their padding */
+
+int sock_agreed(int fd, struct sock_agreed *ret)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	ret->timestamps = info.tcpi_options & TCPI_OPT_TIMESTAMPS;
+	ret->sack = info.tcpi_options & TCPI_OPT_SACK;
+	ret->mss = info.tcpi_snd_mss + (ret->timestamps ? TIMESTAMP_BYTES : 0);
+	return 0;
+}
+
+int sock_set_mss(int fd, uint32_t bytes)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_MAXSEG, (int)bytes);
+}
+
 uint32_t sock_rtt_us(int fd)
 {
 	return get_info(fd).tcpi_rtt;

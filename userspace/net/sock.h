@@ -71,7 +71,16 @@ uint32_t sock_unread(int fd); /* bytes that wait to be read, SIOCINQ */
 /* What the peer may still send before it is told more, TCP_INFO (6.2); UINT32_MAX: unknown. */
 uint32_t sock_receive_window(int fd);
 uint32_t sock_send_mss(int fd); /* TCP_MAXSEG: payload of a full segment; 0 if unknown */
-uint32_t sock_rtt_us(int fd);   /* smoothed round trip time, TCP_INFO; 0 if unknown */
+/* What a connection has agreed on, TCP_INFO. */
+struct sock_agreed {
+	bool timestamps, sack;
+	uint32_t mss; /* payload of a full segment to the peer, were there no timestamps in it */
+};
+int sock_agreed(int fd, struct sock_agreed *ret);
+/* TCP_MAXSEG of a listener: the peers of what it accepts are told no more; IPv4 and IPv6 alike. 88 to 32767; 0: as
+ * their way in has it. */
+int sock_set_mss(int fd, uint32_t bytes);
+uint32_t sock_rtt_us(int fd); /* smoothed round trip time, TCP_INFO; 0 if unknown */
 
 /* The interface that the SYN of an accepted socket came in by, and its DSCP; 0 if unknown (IP_PKTOPTIONS,
  * IPV6_2292PKTOPTIONS). @family: of its peer. */

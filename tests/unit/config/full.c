@@ -157,6 +157,7 @@ static void test_full(void **state)
 	assert_addr(&config->inbounds[0].listen, "192.0.2.1", 7893);
 	assert_int_equal(config->inbounds[0].network, CONFIG_NETWORK_UDP);
 	assert_int_equal(config->inbounds[0].udp_timeout_ms, 90000);
+	assert_int_equal(config->inbounds[0].mss, 1412);
 	assert_string_equal(config->inbounds[1].tag, "tproxy-1");
 	assert_addr(&config->inbounds[1].listen, "2001:db8::1", 7893);
 	assert_int_equal(config->inbounds[1].network, CONFIG_NETWORK_TCP);

@@ -85,6 +85,7 @@ static void test_defaults(void **state)
 	assert_addr(&config->inbounds[0].listen, "::", 7893);
 	assert_int_equal(config->inbounds[0].network, CONFIG_NETWORK_TCP | CONFIG_NETWORK_UDP);
 	assert_int_equal(config->inbounds[0].udp_timeout_ms, 300000);
+	assert_int_equal(config->inbounds[0].mss, 0);
 	assert_int_equal(config->outbound_count, 1);
 	assert_string_equal(config->outbounds[0].tag, "direct");
 	assert_direct_defaults(&config->outbounds[0]);

@@ -357,7 +357,7 @@ static void check_range(const struct schema_key *key)
 	if (!key->count_offset && key->offset != SCHEMA_NO_FIELD && key->size < sizeof(max) &&
 	    max >> (8 * key->size))
 		fail_msg("%s does not fit its field", key->name);
-	if (key->initial && !key->count_offset &&
+	if (key->initial && !key->count_offset && key->type != KEY_AUTO_INTEGER &&
 	    (parse(key->initial, &initial) || initial < min || initial > max))
 		fail_msg("the default of %s", key->name);
 }

@@ -390,6 +390,78 @@ static void test_too_big(void **state)
 	}
 }
 
+#define ECT0 2
+#define CE   3
+
+/* Side 0 alone has ECN, or both have it, or none. */
+static const struct congestion {
+	const char *name;
+	uint32_t state;
+	int side;
+	bool far; /* numbers that no socket would take */
+	uint8_t ecn, flags, ecn_out, flags_out;
+	uint32_t state_out;
+} congestions[] = {
+#define ONLY SEAM_ECN_ONLY(0)
+#define ECHO (SEAM_ECN_ONLY(0) | SEAM_ECN_ECHO(0))
+	{ "not used", ONLY, 0, false, 0, 0, 0, 0, ONLY },
+	{ "ECT(0)", ONLY, 0, false, ECT0, 0, 0, 0, ONLY },
+	{ "ECT(1)", ONLY, 0, false, 1, 0, 0, 0, ONLY },
+	{ "CE", ONLY, 0, false, CE, 0, 0, 0, ECHO },
+	{ "CE again", ECHO, 0, false, CE, 0, 0, 0, ECHO },
+	{ "CE, forged", ONLY, 0, true, CE, 0, 0, 0, ONLY },
+	{ "flags", ONLY, 0, false, ECT0, TCP_ECE | TCP_CWR, 0, 0, ONLY },
+	{ "nobody answers yet", ECHO, 0, false, ECT0, TCP_ECE, 0, 0, ECHO },
+	{ "CWR", ECHO, 0, false, ECT0, TCP_CWR, 0, 0, ONLY },
+	{ "CWR, forged", ECHO, 0, true, ECT0, TCP_CWR, 0, 0, ECHO },
+	{ "CWR with CE", ECHO, 0, false, CE, TCP_CWR, 0, 0, ECHO },
+	{ "answer", ONLY, 1, false, 0, 0, 0, 0, ONLY },
+	{ "answer with ECE", ECHO, 1, false, 0, 0, 0, TCP_ECE, ECHO },
+	{ "both: ECT(0)", 0, 0, false, ECT0, TCP_CWR, ECT0, TCP_CWR, 0 },
+	{ "both: CE", 0, 1, false, CE, TCP_ECE, CE, TCP_ECE, 0 },
+};
+
+/* The numbers of the pair are those that @f has, or far from them. */
+static void set_numbers(struct packet_pair *pair, const struct fields *f, int side, bool far)
+{
+	struct seam_side *s = &pair->shared->side[side], *o = &pair->shared->side[!side];
+
+	o->ack = f->seq - ACK_ADD + (far ? 1U << 30 : 0);
+	o->end = f->ack - SEQ_ADD;
+	s->ack = f->ack;
+}
+
+static void test_congestion(void **state)
+{
+	for (int six = 0; six < 2; six++) {
+		const struct packet_spec *spec = spec_of(six ? AF_INET6 : AF_INET, IPPROTO_TCP);
+		struct packet_pair pair = take(spec);
+
+		for (size_t i = 0; i < 2 * sizeof(congestions) / sizeof(*congestions); i++) {
+			const struct congestion *c = &congestions[i / 2];
+			int swap = (int)i % 2, side = c->side ^ swap;
+			uint8_t frame[FRAME_MAX];
+			size_t bytes;
+			struct fields f = arriving(spec, side), t;
+
+			f.ecn = c->ecn;
+			f.flags = TCP_ACK | c->flags;
+			t = translated(&f, spec, side);
+			t.ecn = c->ecn_out;
+			t.flags = TCP_ACK | c->flags_out;
+			set_numbers(&pair, &f, side, c->far);
+			pair.shared->ecn = c->state << swap;
+			expect(c->name, &f, SENT, &t);
+			pair.shared->ecn = c->state << swap;
+			bytes = build(&f, frame); /* once */
+			run_frame(frame, &bytes, NULL);
+			if (pair.shared->ecn != c->state_out << swap)
+				fail_msg("%s: state %u", c->name, pair.shared->ecn);
+		}
+		packet_remove(&pair);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,7 +469,7 @@ int main(void)
 		cmocka_unit_test(test_many),      cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_udp_quiet), cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_others),    cmocka_unit_test(test_irregular),
-		cmocka_unit_test(test_too_big),
+		cmocka_unit_test(test_too_big),   cmocka_unit_test(test_congestion),
 	};
 	const char *missing = enter();
 	int r;

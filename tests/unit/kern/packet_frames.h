@@ -12,11 +12,13 @@
 #define TCP_PSH    0x08
 #define TCP_ACK    0x10
 #define TCP_URG    0x20
+#define TCP_ECE    0x40
+#define TCP_CWR    0x80
 #define OPTION_MAX 40
 
 struct fields {
 	int family;
-	uint8_t protocol, ttl, flags;
+	uint8_t protocol, ttl, flags, ecn;
 	uint8_t source[16], destination[16];
 	uint16_t sport, dport, window;
 	uint32_t seq, ack;
@@ -118,7 +120,7 @@ static inline size_t build(const struct fields *f, uint8_t *frame)
 	bytes = f->quoted ? put_too_big(f, f->quoted, ip + head) : put_l4(f, ip + head);
 	if (f->family == AF_INET) {
 		ip[0] = (uint8_t)(0x40 | head / 4);
-		ip[1] = 0x10;
+		ip[1] = 0x10 | f->ecn;
 		put16(ip + 2, (uint32_t)(head + bytes));
 		put16(ip + 4, 0xabcd);
 		put16(ip + 6, f->fragment);
@@ -129,7 +131,7 @@ static inline size_t build(const struct fields *f, uint8_t *frame)
 		memset(ip + 20, 1, f->ip_words * 4U);
 		put16(ip + 10, finish(sum_up(ip, head, 0)));
 	} else {
-		put32(ip, 0x61234567);
+		put32(ip, 0x61034567 | (uint32_t)f->ecn << 20);
 		put16(ip + 4, (uint32_t)bytes);
 		ip[6] = f->protocol;
 		ip[7] = f->ttl;

@@ -351,9 +351,17 @@ static void test_refused(void **state)
 	PLAY("timestamps on one side", .client_sysctl = "tcp_timestamps=0",
 	     .why = SEAM_WHY_TIMESTAMP);
 	PLAY("sack on one side", .server_sysctl = "tcp_sack=0", .why = SEAM_WHY_SACK);
-	PLAY("ecn on one side", .client_sysctl = "tcp_ecn=1", .why = SEAM_WHY_ECN);
 	PLAY("mtu", .prepare = "ip link set r1 mtu 1400", .why = SEAM_WHY_MSS);
+	PLAY("less than timestamps", .prepare = "ip link set r1 mtu 1492", .why = SEAM_WHY_MSS);
+	PLAY("no timestamps", .prepare = "ip link set r1 mtu 1492",
+	     .client_sysctl = "tcp_timestamps=0", .server_sysctl = "tcp_timestamps=0",
+	     .why = SEAM_WHY_MSS);
 	assert_true(run("ip link set r1 mtu 1500"));
+}
+
+static void test_congestion(void **state)
+{
+	PLAY("ecn on one side", .client_sysctl = "tcp_ecn=1");
 }
 
 static void test_owed(void **state)
@@ -444,7 +452,7 @@ int main(void)
 		cmocka_unit_test(test_reset),      cmocka_unit_test(test_clsact),
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_vlan),       cmocka_unit_test(test_tun),
-		cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_offloads),   cmocka_unit_test(test_congestion),
 	};
 	char reason[PACKET_REASON_MAX];
 	int r;
