@@ -161,6 +161,19 @@ static uint64_t now_since_epoch_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+void park_tell(const struct relay *relay)
+{
+	const struct tcp_flow *f = container_of(relay, struct tcp_flow, relay);
+	char why[RELAY_MISSED_STRLEN];
+
+	if (relay->untaken)
+		flow_log(f, LOG_DEBUG, "packet: not taken: %s",
+			 relay_untaken_names[relay->untaken]);
+	else
+		flow_log(f, LOG_DEBUG, "packet: missed: %s",
+			 relay_missed_format(relay->missed, why));
+}
+
 void park_label(const struct relay *relay, struct seam_label *ret)
 {
 	const struct tcp_flow *f = container_of(relay, struct tcp_flow, relay);

@@ -13,6 +13,8 @@ bool park_begin(struct tcp_flow *flow);
 void park_end(struct tcp_flow *flow);
 /* The routes may have changed: the ways follow, also those of a pair that is not taken yet. */
 void park_follow(struct tcp_flow *flow);
+/* packet_env.tell: a line in the log, at debug */
+void park_tell(const struct relay *relay);
 /* packet_env.describe */
 void park_label(const struct relay *relay, struct seam_label *ret);
 

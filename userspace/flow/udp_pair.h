@@ -33,4 +33,6 @@ bool udp_pair_was_used(struct udp_session *session);
 void udp_pair_stats(const struct udp_session *session, struct packet_stats *ret);
 /* Routes may have changed. */
 void udp_pair_follow(struct udp_session *session);
+/* It goes on in user space, for good. */
+void udp_pair_leave(struct udp_session *session);
 void udp_pair_end(struct udp_session *session); /* adds to the session's counters */

@@ -105,6 +105,7 @@ void worker_use_packet(struct worker *w, struct packet *packet)
 	w->relay_env.packet.packet = packet;
 	w->relay_env.packet.routes = &w->routes;
 	w->relay_env.packet.describe = park_label;
+	w->relay_env.packet.tell = park_tell;
 }
 
 void worker_skip_ids(struct worker *w, uint64_t id)
@@ -221,6 +222,24 @@ int worker_kill(struct worker *w, uint64_t id)
 	return udp_kill(w, id) ? adopted_kill(w, id) : 0;
 }
 
+size_t worker_leave_packet(struct worker *w)
+{
+	size_t ended = w->adopted_count;
+
+	w->relay_env.packet.packet = NULL;
+	adopted_end_all(w, END_KILLED);
+	list_for_each_safe (link, &w->flows) {
+		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
+
+		if (!f->relay.env || !relay_packet_leave(&f->relay))
+			continue;
+		tcp_flow_kill(f, END_KILLED);
+		ended++;
+	}
+	udp_leave_packet(w);
+	return ended;
+}
+
 static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
 {
 	const struct packet_env *env = &w->relay_env.packet;
@@ -228,6 +247,7 @@ static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
 
 	ret->taken = env->taken;
 	ret->missed = env->missed;
+	memcpy(ret->missed_why, env->missed_why, sizeof(ret->missed_why));
 	memcpy(ret->untaken, env->untaken, sizeof(ret->untaken));
 	ret->adopted = w->adopted_count;
 	adopted_bytes(w, bytes);

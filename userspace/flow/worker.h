@@ -44,7 +44,8 @@ struct worker_stats {
 	uint64_t dial_failures;
 	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
-	uint64_t taken, missed, untaken[UNTAKEN_COUNT], adopted; /* by tc; adopted: live now */
+	uint64_t taken, missed, adopted; /* by tc; adopted: live now */
+	uint64_t missed_why[RELAY_MISSED_COUNT], untaken[UNTAKEN_COUNT];
 	uint64_t memory_used, memory_limit;
 	struct udp_stats udp;
 };
@@ -101,6 +102,9 @@ void worker_drain(
 void worker_set_interfaces(struct worker *worker, struct netif_list *interfaces);
 void worker_kill_all(struct worker *worker, enum flow_end why);
 int worker_kill(struct worker *worker, uint64_t id); /* a flow or a UDP session; -ENOENT */
+/* No flow is taken any more; those that are end, by RST to both hosts, and are counted. UDP sessions go on in
+ * user space. */
+size_t worker_leave_packet(struct worker *worker);
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
 /* Up to @count of them, oldest first, each to be given back by flow_info_deinit(); returns how many. */

@@ -15,7 +15,6 @@
 #include "packet.skel.h"
 
 #define TCX_INGRESS 46     /* enum bpf_attach_type BPF_TCX_INGRESS, 6.6 */
-#define LINK        "tcx_" /* name of a pinned link, with the index of the interface */
 #define HANDLE      0x5eaU /* of our filter in clsact, and its priority */
 #define RAWIP       519    /* ARPHRD_RAWIP, 4.14: modems */
 
@@ -44,7 +43,7 @@ static int program_for(const struct packet *p, int interface)
 
 static void link_path(const char *dir, int interface, char path[PACKET_PATH_BYTES])
 {
-	snprintf(path, PACKET_PATH_BYTES, "%.150s/" LINK "%d", dir, interface);
+	snprintf(path, PACKET_PATH_BYTES, "%.150s/" PACKET_LINK "%d", dir, interface);
 }
 
 /* The descriptor of a link, which is pinned if there is a folder for it; -errno. */
@@ -144,6 +143,8 @@ int packet_hook_add(struct packet *p, int interface)
 	struct packet_hook *hooks;
 	int link, r;
 
+	if (p->detached)
+		return -ESHUTDOWN;
 	if (find_hook(p, interface))
 		return 0;
 	hooks = realloc(p->hooks, (p->hook_count + 1) * sizeof(*hooks));
@@ -163,8 +164,8 @@ static void adopt_links(struct packet *p)
 	struct dirent *entry;
 
 	while (list && (entry = readdir(list)))
-		if (!strncmp(entry->d_name, LINK, strlen(LINK)))
-			(void)packet_hook_add(p, atoi(entry->d_name + strlen(LINK)));
+		if (!strncmp(entry->d_name, PACKET_LINK, strlen(PACKET_LINK)))
+			(void)packet_hook_add(p, atoi(entry->d_name + strlen(PACKET_LINK)));
 	if (list)
 		closedir(list);
 }
