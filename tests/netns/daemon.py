@@ -16,6 +16,7 @@ from verdict import Failure, check, wait_for
 SEAMD = os.environ.get("SEAMD", str(ROOT / "build/dev/bin/seamd"))  # "none": plain routing
 SEAMCTL = os.environ.get("SEAMCTL", str(pathlib.Path(SEAMD).with_name("seamctl")))
 PROXY_PORT = 12345
+NO_PACKET = {"packet": "off"}  # members of "relay": what lives enters the sockmap
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|LeakSanitizer|WARNING: ThreadSanitizer")
 
 

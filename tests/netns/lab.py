@@ -26,9 +26,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Lab:
     """Three namespaces from tools/lab, named after this process."""
 
-    def __init__(self):
+    def __init__(self, suffix=""):
         self.sweep()
-        self.name, self.pins = f"t{os.getpid()}", "/nonexistent"
+        self.name, self.pins = f"t{os.getpid()}{suffix}", "/nonexistent"
         atexit.register(self.down)
         self.tool("up")
         self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

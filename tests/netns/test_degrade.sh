@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What seamd says and does when the kernel says no: without BPF it splices, without CAP_NET_ADMIN it names what it
-# lacks, and a method that is forced but not possible is an error at start.
+# lacks, and a method that is forced but not possible is an error at start. Packets likewise: auto goes on without.
 # shellcheck disable=SC2016,SC2317 # check() evaluates its second word, the trap calls cleanup()
 set -uo pipefail
 
@@ -31,13 +31,24 @@ config() {
 END
 }
 
-# start METHOD CAPABILITIES-TO-DROP
+# start METHOD CAPABILITIES-TO-DROP [WRAPPER...]
 start() {
 	config "$1"
-	nsenter --net="/run/netns/$name" setpriv --bounding-set="$2" --inh-caps="$2" \
+	nsenter --net="/run/netns/$name" "${@:3}" setpriv --bounding-set="$2" --inh-caps="$2" \
 		"$seamd" run -c "$work/$1.json" >"$work/log" 2>&1 &
 	daemon=$!
 }
+
+answers() {
+	local tries
+	for ((tries = 0; tries < 50; tries++)); do
+		"$seamctl" -s "$work/ctl.sock" status >"$work/status" 2>/dev/null && return
+		sleep 0.1
+	done
+}
+
+# Without a bpffs, and without a place for one.
+readonly no_bpffs=(unshare --mount sh -c 'mount -t tmpfs none /sys/fs && exec "$@"' sh)
 
 check() {
 	if eval "$2"; then
@@ -53,13 +64,12 @@ no_bpf=-bpf,-perfmon,-sys_admin
 no_net=-net_admin,-net_raw,-sys_admin
 
 start auto "$no_bpf"
-for _ in {1..50}; do
-	"$seamctl" -s "$work/ctl.sock" status >"$work/status" 2>/dev/null && break
-	sleep 0.1
-done
+answers
 check auto-without-bpf/runs 'kill -0 $daemon'
 check auto-without-bpf/says-why-once '[[ $(grep -c "no sockmap: .*CAP_BPF" "$work/log") == 1 ]]'
-check auto-without-bpf/status 'grep -q "CAP_BPF" "$work/status"'
+check auto-without-bpf/status 'grep -q "sockmap.*CAP_BPF" "$work/status"'
+check auto-without-bpf/packet-says-why-once '[[ $(grep -c "packet: not used: .*CAP_BPF" "$work/log") == 1 ]]'
+check auto-without-bpf/packet-status 'grep -q "packet .*not used: .*CAP_BPF" "$work/status"'
 kill "$daemon"
 wait "$daemon"
 check auto-without-bpf/exit-0 "(($? == 0))"
@@ -68,6 +78,26 @@ start sockmap "$no_bpf"
 wait "$daemon"
 check sockmap-without-bpf/exit-1 "(($? == 1))"
 check sockmap-without-bpf/says-why 'grep -q "relay.method sockmap is not possible: .*CAP_BPF" "$work/log"'
+
+start packet "$no_bpf"
+wait "$daemon"
+check packet-without-bpf/exit-1 "(($? == 1))"
+check packet-without-bpf/says-why 'grep -q "relay.method packet is not possible: .*CAP_BPF" "$work/log"'
+
+start auto "-sys_boot" "${no_bpffs[@]}"
+answers
+check auto-without-bpffs/runs 'kill -0 $daemon'
+check auto-without-bpffs/says-why-once '[[ $(grep -c "packet: not used: pinning in a bpffs: " "$work/log") == 1 ]]'
+check auto-without-bpffs/gives-no-wrong-advice '! grep -q "pinning.*BTF" "$work/log"'
+check auto-without-bpffs/status 'grep -q "packet .*not used: pinning in a bpffs" "$work/status"'
+kill "$daemon"
+wait "$daemon"
+check auto-without-bpffs/exit-0 "(($? == 0))"
+
+start packet "-sys_boot" "${no_bpffs[@]}"
+wait "$daemon"
+check packet-without-bpffs/exit-1 "(($? == 1))"
+check packet-without-bpffs/says-why 'grep -q "relay.method packet is not possible: pinning in a bpffs" "$work/log"'
 
 start auto "$no_net"
 wait "$daemon"

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from daemon import Config
+from daemon import NO_PACKET, Config
 from lab import SERVICE
 from program import program
 from seamtest import Suite
@@ -117,8 +117,8 @@ CHAINS = (("socks5", "http"), ("http", "socks5-password"), ("vless", "socks5"), 
           ("vless", "http"))  # the second is the detour of the first
 
 
-def by(*outbounds, method="auto", **more):
-    return Config(method, enter_after=0, final="out", outbounds=list(outbounds), **more)
+def by(*outbounds, method="auto", relay=NO_PACKET, **more):
+    return Config(method, enter_after=0, final="out", outbounds=list(outbounds), relay=relay, **more)
 
 
 def pair(env, family):
@@ -376,6 +376,9 @@ def cases_of_kinds(suite, family):
         for func in (stream, curl, secure_shell, banner, many):
             what = func.__name__.replace("_", "-")
             suite.add(f"outbounds/{what}/{name}/{family}", func, config, 30, kind=name, family=family)
+        if family == "v4":
+            suite.add(f"outbounds/curl/{name}/v4/packet", curl, by(kind.outbound("v4"), relay=None), 30, kind=name,
+                      family="v4")
         fast = by(kind.outbound(family, tcp_fast_open=True))
         suite.add(f"outbounds/fast-open/{name}/{family}", banner_fast_open, fast, 30, kind=name, family=family)
     for method in ("splice", "copy"):

@@ -2,6 +2,7 @@
 """Sniffing: what a client says first decides where it goes, and is passed on whole, however it comes, whoever speaks
 first and whoever leaves; and the connections that rules refuse."""
 import contextlib
+import dataclasses
 import json
 import pathlib
 import socket
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 
+from daemon import NO_PACKET
 from seamtest import FAMILIES, Suite
 from streams import (MIB, Stream, expect_end, expect_reset, expect_silence, ping_pong, receive, reset_and_close, send,
                      whole_blocks)
@@ -231,7 +233,9 @@ def handshake(env, family, folder):
         with serving.wrap_socket(env.accept(listener), server_side=True) as conn:
             while data := conn.recv(65536):
                 conn.sendall(data)
-            return conn.getpeername()[0]
+            source = conn.getpeername()[0]
+            conn.unwrap()
+            return source
 
     env.need_ctl()
     echo = env.spawn(serve)
@@ -314,6 +318,7 @@ def told(env, family):
 
 def add_all(suite, folder, sets):
     config = ways(SNIFF_RULES, rule_set=sets)
+    sockmap = dataclasses.replace(config, relay=NO_PACKET)
     cases = {"names": names, "ssh": ssh, "unfinished": unfinished, "garbage": garbage, "too-long": too_long,
              "server-first": server_first, "at-once": at_once, "fin-behind": fin_behind, "leaving": leaving,
              "killed": killed, "two-hundred": two_hundred, "told": told}
@@ -326,7 +331,7 @@ def add_all(suite, folder, sets):
             suite.add(f"routing/sniff/pieces/{protocol}/{family}", pieces, config, family=family, data=first,
                       protocol=protocol)
         for protocol, first in (data | {"": GARBAGE}).items():
-            suite.add(f"routing/sniff/many-bytes/{protocol or 'unknown'}/{family}", many_bytes, config, family=family,
+            suite.add(f"routing/sniff/many-bytes/{protocol or 'unknown'}/{family}", many_bytes, sockmap, family=family,
                       first=first, protocol=protocol)
         for name, func, port in (("refuse", refuse, 7202), ("drop", drop, 7203)):
             suite.add(f"routing/{name}/{family}", func, config, family=family, port=port)

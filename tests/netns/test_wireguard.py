@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 
-from daemon import SEAMD, Config
+from daemon import NO_PACKET, SEAMD, Config
 from dnsserver import DnsServer
 from lab import SERVICE
 from seamtest import Suite
@@ -59,6 +60,7 @@ class TunnelConfig(Config):
     tunnel: str = ""
     final: str = "tunnel"
     enter_after: int = 0
+    relay: typing.Any = dataclasses.field(default_factory=lambda: NO_PACKET)
 
     def text(self, control):
         config = json.loads(super().text(control))
@@ -70,6 +72,7 @@ class TunnelConfig(Config):
 BY_V4, BY_V6, BY_NAME = (TunnelConfig(tunnel=json.dumps(outbound(address)))
                          for address in (SERVICE["v4"], SERVICE["v6"], PEER_NAME))
 IS_THERE = TunnelConfig(tunnel=json.dumps({"type": "wireguard", "tag": "tunnel", "name": THERE}))
+PACKET = dataclasses.replace(BY_V4, relay={"stall_after": "2MiB"})
 TAKEN = TunnelConfig(tunnel=json.dumps(outbound(SERVICE["v4"], name="lan0")))
 
 
@@ -173,6 +176,8 @@ def exchange(env, client, server, size=8 * MIB):
         flow = wait_for(lambda: env.daemon.flow_of(client), "no flow")
         env.note(f"method {flow['method']}, {flow['up']['kernel_bytes'] * 100 // size} % up and "
                  f"{flow['down']['kernel_bytes'] * 100 // size} % down in the kernel")
+        if env.daemon.config == PACKET:  # a tunnel's segments are shorter
+            check(flow["packet"] == "mss", f"refused: {flow['packet']}")
         if any("relay: sockmap" in line for line in env.daemon.log_lines()):
             check(flow["method"] == "sockmap", f"method is {flow['method']}")
     for one, other in ((client, server), (server, client)):
@@ -379,6 +384,7 @@ def main():
             suite.add(f"wireguard/{name}/{family}/stream", stream, config, 60, family=family)
     for family in INNER:
         suite.add(f"wireguard/routing/{family}", routing, BY_V4, family=family)
+    suite.add("wireguard/packet", stream, PACKET, 60, family="v4")
     suite.add("wireguard/mark", mark, BY_V4, 60)
     suite.add("wireguard/secrets", secrets, BY_V4)
     suite.add("wireguard/killed", killed, BY_V4, 60)

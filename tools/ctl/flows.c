@@ -16,7 +16,7 @@ static const char *note(const json_t *flow, char *buf, size_t size)
 	const char *refused = show_string(flow, "refused");
 	const char *up = show_string(json_object_get(flow, "up"), "gate");
 	const char *down = show_string(json_object_get(flow, "down"), "gate");
-	const char *packet = show_string(flow, "packet");
+	const char *packet = show_string(flow, "packet"), *missed = show_string(flow, "missed");
 
 	if (json_is_true(json_object_get(flow, "adopted")))
 		snprintf(buf, size, "adopted");
@@ -28,6 +28,8 @@ static const char *note(const json_t *flow, char *buf, size_t size)
 		snprintf(buf, size, "no packet: %s", packet);
 	else if (*up && (strcmp(up, "open") != 0 || strcmp(down, "open") != 0))
 		snprintf(buf, size, "up %s, down %s", up, down);
+	else if (*missed)
+		snprintf(buf, size, "packet missed: %s", missed);
 	else
 		buf[0] = 0;
 	return buf;
@@ -96,7 +98,8 @@ static void show_side(const json_t *flow, const char *name)
 
 void show_flow(const json_t *flow)
 {
-	static const char *const words[] = { "inbound", "outbound", "method", "packet", "refused" };
+	static const char *const words[] = { "inbound", "outbound", "method",
+					     "packet",  "missed",   "refused" };
 	const json_t *taken = json_object_get(flow, "taken_ms"), *attempt;
 	json_int_t taken_ms = taken ? json_integer_value(taken) : -1;
 	char age[SHOW_MAX];
@@ -120,6 +123,12 @@ void show_flow(const json_t *flow)
 	show_side(flow, "down");
 	json_array_foreach (json_object_get(flow, "attempts"), i, attempt)
 		show_attempt(attempt);
+}
+
+void show_packet_removed(const json_t *data)
+{
+	printf("%" PRIu64 " flows were reset, the programs are detached, nothing is pinned\n",
+	       show_number(data, "flows"));
 }
 
 void show_killed(const json_t *data)

@@ -4,12 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static void show_refused(const json_t *refused)
+/* "  refused  3 mss, 1 sack" */
+static void show_reasons(const char *label, const json_t *refused)
 {
 	const char *reason, *separator = "";
 	json_t *count;
 
-	printf("  refused  ");
+	printf("  %-8s ", label);
 	json_object_foreach ((json_t *)refused, reason, count) {
 		if (!json_integer_value(count))
 			continue;
@@ -29,12 +30,12 @@ static void show_packet(const json_t *packet)
 		printf("not used: ");
 		show_text(show_string(packet, "reason"));
 	}
-	printf("\n  taken    %" PRIu64 "\n  missed   %" PRIu64 "\n  adopted  %" PRIu64
-	       "\n  pairs    %" PRIu64 " of at most %" PRIu64 "\n",
-	       show_number(packet, "taken"), show_number(packet, "missed"),
-	       show_number(packet, "adopted"), show_number(packet, "pairs"),
-	       show_number(packet, "pairs_max"));
-	show_refused(json_object_get(packet, "refused"));
+	printf("\n  taken    %" PRIu64 "\n  adopted  %" PRIu64 "\n  pairs    %" PRIu64
+	       " of at most %" PRIu64 "\n",
+	       show_number(packet, "taken"), show_number(packet, "adopted"),
+	       show_number(packet, "pairs"), show_number(packet, "pairs_max"));
+	show_reasons("missed", json_object_get(packet, "missed_by"));
+	show_reasons("refused", json_object_get(packet, "refused"));
 }
 
 static void show_relay(const json_t *relay)
@@ -53,7 +54,7 @@ static void show_relay(const json_t *relay)
 	printf("\n  entered  %" PRIu64 "\n  spilled  %" PRIu64 "\n  broken   %" PRIu64 "\n",
 	       show_number(relay, "entered"), show_number(relay, "spilled"),
 	       show_number(relay, "broken"));
-	show_refused(json_object_get(relay, "refused"));
+	show_reasons("refused", json_object_get(relay, "refused"));
 	show_packet(json_object_get(relay, "packet"));
 }
 

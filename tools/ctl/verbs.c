@@ -30,6 +30,10 @@ static const struct verb verbs[] = {
 	  .help = "end a UDP session",
 	  .operands = { { "ID", "flow", true } },
 	  .show = show_udp_killed },
+	{ .name = "packet remove",
+	  .help = "reset the flows that tc carries and detach its programs, until the daemon is "
+		  "started again",
+	  .show = show_packet_removed },
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .show = show_interfaces },
@@ -107,7 +111,7 @@ static size_t match(const char *name, char **words)
 
 static void say_unknown(char **words)
 {
-	const char *names[ARRAY_SIZE(verbs) + 3], *near;
+	const char *names[ARRAY_SIZE(verbs) + 4], *near;
 	char typed[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
@@ -115,6 +119,7 @@ static void say_unknown(char **words)
 	names[ARRAY_SIZE(verbs)] = "flows";
 	names[ARRAY_SIZE(verbs) + 1] = "outbounds";
 	names[ARRAY_SIZE(verbs) + 2] = "udp";
+	names[ARRAY_SIZE(verbs) + 3] = "packet";
 	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
 		 words[1] ? words[1] : "");
 	near = names_near(names, ARRAY_SIZE(names), typed);

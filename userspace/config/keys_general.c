@@ -121,7 +121,7 @@ static const struct schema_key keys[] = {
 	  RANGE("0s", "30d"), .initial = "0s", .reload = true,
 	  .help = "quiet time that ends a flow; 0s: no limit" },
 	{ RELAY, "packet", KEY_ENUM, FIELD(config_relay, packet), WORDS(relay_packet_names),
-	  .initial = "off",
+	  .initial = "auto",
 	  .help = "auto: packets of established flows are translated past the sockets" },
 	{ RELAY, "stall_after", KEY_SIZE, FIELD(config_relay, stall_after), RANGE("0", "1TiB"),
 	  .initial = "16MiB",

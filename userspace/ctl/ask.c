@@ -110,6 +110,11 @@ void ask_kill(struct ask_part *part)
 	part->result = worker_kill(part->worker, part->ask->arg.flow);
 }
 
+void ask_leave_packet(struct ask_part *part)
+{
+	part->result = (int)worker_leave_packet(part->worker);
+}
+
 static void add_udp(struct udp_stats *sum, const struct udp_stats *s)
 {
 	sum->sessions += s->sessions;
@@ -153,6 +158,8 @@ void ask_sum(const struct ask *ask, struct worker_stats *ret)
 		ret->taken += s->taken;
 		ret->missed += s->missed;
 		ret->adopted += s->adopted;
+		for (int why = 0; why < RELAY_MISSED_COUNT; why++)
+			ret->missed_why[why] += s->missed_why[why];
 		for (int why = 0; why < UNTAKEN_COUNT; why++)
 			ret->untaken[why] += s->untaken[why];
 		ret->memory_used += s->memory_used;

@@ -55,5 +55,6 @@ void ask_stats(struct ask_part *part);
 void ask_flows(struct ask_part *part);
 void ask_udp(struct ask_part *part);
 void ask_kill(struct ask_part *part);
+void ask_leave_packet(struct ask_part *part); /* result: flows that it ended */
 
 void ask_sum(const struct ask *ask, struct worker_stats *ret);

@@ -31,13 +31,13 @@ static json_t *whole(json_t *value, int failed)
 	return NULL;
 }
 
-/* But the first, which is no reason. */
-static json_t *refused_counts(const char *const *names, const uint64_t *values, int count)
+/* By reason, from @first on. */
+static json_t *counts_of(const char *const *names, const uint64_t *values, int first, int count)
 {
 	json_t *counts = json_object();
 	int r = 0;
 
-	for (int why = 1; why < count; why++)
+	for (int why = first; why < count; why++)
 		r |= json_object_set_new(counts, names[why], json_integer((json_int_t)values[why]));
 	return whole(counts, r);
 }
@@ -46,14 +46,15 @@ static json_t *describe_packet(const struct ctl_context *context, const struct w
 {
 	struct packet *packet = context->packet;
 
-	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "available",
-			 (int)context->packet_takes, "reason",
-			 context->packet_reason ? context->packet_reason : "", "taken",
-			 (json_int_t)sum->taken, "missed", (json_int_t)sum->missed, "adopted",
-			 (json_int_t)sum->adopted, "pairs",
+	return json_pack("{s:b, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:o}", "available",
+			 (int)server_packet_takes(context), "reason", server_packet_reason(context),
+			 "taken", (json_int_t)sum->taken, "missed", (json_int_t)sum->missed,
+			 "missed_by",
+			 counts_of(relay_missed_names, sum->missed_why, 0, RELAY_MISSED_COUNT),
+			 "adopted", (json_int_t)sum->adopted, "pairs",
 			 (json_int_t)(packet ? packet_pairs_used(packet) : 0), "pairs_max",
 			 (json_int_t)(packet ? packet_pairs_max(packet) : 0), "refused",
-			 refused_counts(relay_untaken_names, sum->untaken, UNTAKEN_COUNT));
+			 counts_of(relay_untaken_names, sum->untaken, 1, UNTAKEN_COUNT));
 }
 
 static json_t *describe_relay(const struct ctl_context *context, const struct worker_stats *sum)
@@ -63,7 +64,7 @@ static json_t *describe_relay(const struct ctl_context *context, const struct wo
 			 (int)context->sockmap, "reason", context->sockmap_reason, "entered",
 			 (json_int_t)sum->entered, "spilled", (json_int_t)sum->spilled, "broken",
 			 (json_int_t)sum->broken, "refused",
-			 refused_counts(relay_refusal_names, sum->refused, REFUSED_COUNT), "packet",
+			 counts_of(relay_refusal_names, sum->refused, 1, REFUSED_COUNT), "packet",
 			 describe_packet(context, sum));
 }
 
@@ -107,6 +108,20 @@ static int run_kill(struct call *call, struct out *out)
 			return put(call, out,
 				   json_pack("{s:I}", "flow", call_number(call, "flow")));
 	return call_fail(call, "no flow %" JSON_INTEGER_FORMAT, call_number(call, "flow"));
+}
+
+/* No worker has a pair any more. */
+static int run_packet_remove(struct call *call, struct out *out)
+{
+	const struct ctl_context *context = call->context;
+	json_int_t flows = 0;
+
+	if (!context->packet)
+		return call_fail(call, "packet is not loaded: %s", server_packet_reason(context));
+	for (unsigned i = 0; i < call->ask->count; i++)
+		flows += call->ask->parts[i].result;
+	packet_detach(context->packet);
+	return put(call, out, json_pack("{s:I}", "flows", flows));
 }
 
 static int run_watch(struct call *call, struct out *out)
@@ -206,6 +221,11 @@ const struct command commands[] = {
 	  .mutating = true,
 	  .work = ask_kill,
 	  .run = run_kill },
+	{ .name = "packet remove",
+	  .help = "end the flows that tc carries, detach its programs and remove what is pinned",
+	  .mutating = true,
+	  .work = ask_leave_packet,
+	  .run = run_packet_remove },
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",
 	  .run = interfaces_list },

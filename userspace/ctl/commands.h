@@ -2,7 +2,7 @@
 #pragma once
 #include "ctl/call.h"
 
-#define COMMANDS_MAX  16
+#define COMMANDS_MAX  20
 #define ARGUMENTS_MAX 10
 
 enum argument_type { ARGUMENT_STRING, ARGUMENT_NUMBER };

@@ -126,13 +126,17 @@ static void put_packet(const struct ctl_context *context, const struct worker_st
 	struct packet *packet = context->packet;
 
 	gauge(out, "seam_packet_available", "1 if flows are taken over by tc.",
-	      context->packet_takes);
+	      server_packet_takes(context));
 	gauge(out, "seam_packet_pairs", "Pairs of connections known to the translation.",
 	      packet ? packet_pairs_used(packet) : 0);
 	gauge(out, "seam_packet_adopted", "Flows that an earlier daemon began.", sum->adopted);
 	counter(out, "seam_packet_taken_total", "Flows whose packets are translated since.",
 		sum->taken);
 	counter(out, "seam_packet_missed_total", "Attempts that changed nothing.", sum->missed);
+	family(out, "seam_packet_missed_reasons_total", "counter",
+	       "Their reasons; one attempt may have several.");
+	counters_by_reason(out, "seam_packet_missed_reasons_total", relay_missed_names,
+			   sum->missed_why, 0, RELAY_MISSED_COUNT);
 	family(out, "seam_packet_refused_total", "counter",
 	       "Flows that are not taken, by the reason.");
 	counters_by_reason(out, "seam_packet_refused_total", relay_untaken_names, sum->untaken,

@@ -98,3 +98,15 @@ void ctl_server_free(struct ctl_server *server)
 	endpoint_close(&server->endpoint);
 	free(server);
 }
+
+bool server_packet_takes(const struct ctl_context *context)
+{
+	return context->packet_takes && !packet_is_detached(context->packet);
+}
+
+const char *server_packet_reason(const struct ctl_context *context)
+{
+	if (context->packet_takes && packet_is_detached(context->packet))
+		return "removed by hand, until the daemon is started again";
+	return context->packet_reason ? context->packet_reason : "";
+}

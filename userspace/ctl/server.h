@@ -40,3 +40,7 @@ int ctl_server_new(struct ctl_server **ret, const char *path, const struct ctl_c
 		   char *reason);
 /* After the workers have stopped; closes clients and removes the socket. NULL is fine. */
 void ctl_server_free(struct ctl_server *server);
+
+/* Whether flows are taken over, and why not. */
+bool server_packet_takes(const struct ctl_context *context);
+const char *server_packet_reason(const struct ctl_context *context);

@@ -155,7 +155,7 @@ static void close_gates(struct post *post)
 
 	note->worker->relay_env.gates_open = false;
 	note->worker->relay_env.gates_why = REFUSED_TAINT;
-	worker_leave_packet(note->worker);
+	worker_stop_taking(note->worker);
 	free(note);
 }
 

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "daemon/app.h"
 #include "daemon/method.h"
+#include "daemon/packets.h"
 #include "loop/signals.h"
 
 #define DEFAULT_CONFIG "/etc/seam/config.json"
@@ -64,6 +65,19 @@ static int cmd_selftest(const struct options *options)
 	return method_selftest(options->json);
 }
 
+static int cmd_cleanup(const struct options *options)
+{
+	char text[PACKET_REASON_MAX];
+	int r = packets_remove(text);
+
+	(void)options;
+	if (r)
+		fprintf(stderr, "seamd: %s\n", text);
+	else
+		puts(text);
+	return r ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int cmd_schema(const struct options *options)
 {
 	(void)options;
@@ -87,6 +101,8 @@ static const struct command {
 	{ "check", "read the configuration and report everything that is wrong with it",
 	  cmd_check },
 	{ "selftest", "try what the kernel does with a sockmap, case by case", cmd_selftest },
+	{ "cleanup", "reset the flows that tc carries without a daemon, and remove its programs",
+	  cmd_cleanup },
 	{ "schema", "print every key of the configuration with its type, default and meaning",
 	  cmd_schema },
 	{ "version", "print the version", cmd_version },

@@ -9,8 +9,9 @@
 #include "flow/parked.h"
 #include "flow/worker.h"
 
-#define PIN_DIR "/sys/fs/bpf/seam_%llu"
-#define LOCK    "seam-packet"
+#define PIN_ROOT   "/sys/fs/bpf"
+#define PIN_PREFIX "seam_" /* with the cookie of the network namespace */
+#define LOCK       "seam-packet"
 
 static int fail(struct packets *p, const char *what, int err)
 {
@@ -40,20 +41,39 @@ static int find_dir(struct packets *p)
 
 	if (!cookie)
 		return fail(p, "SO_NETNS_COOKIE", -EOPNOTSUPP);
-	snprintf(p->dir, sizeof(p->dir), PIN_DIR, (unsigned long long)cookie);
+	snprintf(p->dir, sizeof(p->dir), PIN_ROOT "/" PIN_PREFIX "%llu",
+		 (unsigned long long)cookie);
 	return 0;
+}
+
+static void sweep(void)
+{
+	unsigned count = packet_sweep(PIN_ROOT, PIN_PREFIX);
+
+	if (count)
+		log_info("daemon",
+			 "packet: removed the pins of %u network namespaces that are gone", count);
 }
 
 static int load(struct packets *p, const struct config *config, bool wanted)
 {
+	uint32_t pairs = config->limits.max_flows + config->limits.max_udp_sessions;
 	int r = lock(p);
 
 	if (!r)
 		r = find_dir(p);
 	if (r || (!wanted && access(p->dir, F_OK)))
 		return r;
-	return packet_load(&p->packet, config->limits.max_flows + config->limits.max_udp_sessions,
-			   p->dir, p->reason);
+	r = packet_load(&p->packet, pairs, p->dir, p->reason);
+	if (r)
+		return r;
+	sweep();
+	if (packet_pairs_max(p->packet) != pairs)
+		log_warn("daemon",
+			 "packet: flows of an earlier daemon go on, so there are %u pairs, as it "
+			 "had, not %u; a start without such flows changes that",
+			 packet_pairs_max(p->packet), pairs);
+	return 0;
 }
 
 int packets_open(struct packets *p, const struct config *config)
@@ -105,10 +125,50 @@ void packets_close(struct packets *p, const struct config *config)
 	if (p->packet)
 		packet_free(p->packet,
 			    config->relay.on_exit == EXIT_KEEP && packet_pairs_used(p->packet) > 0);
-	if (p->packet && *p->dir)
-		(void)rmdir(p->dir); /* unless something is kept in it */
 	p->packet = NULL;
 	if (p->lock_fd >= 0)
 		close(p->lock_fd);
 	p->lock_fd = -1;
+}
+
+static unsigned kill_all(struct packet *packet)
+{
+	struct packet_pair pair;
+	struct packet_spec spec;
+	unsigned count = 0;
+
+	for (uint32_t i = 0; !packet_next(packet, i, &pair, &spec); i++) {
+		i = pair.index;
+		count += spec.protocol == IPPROTO_TCP;
+		(void)packet_kill(&pair);
+	}
+	return count;
+}
+
+int packets_remove(char *ret)
+{
+	struct packets p = PACKETS_NULL;
+	unsigned count = 0;
+	int r = lock(&p);
+
+	if (r == -EADDRINUSE)
+		snprintf(p.reason, sizeof(p.reason),
+			 "a seamd runs in this network namespace: seamctl packet remove");
+	if (!r)
+		r = find_dir(&p);
+	if (!r && !access(p.dir, F_OK) && !packet_load(&p.packet, 1, p.dir, p.reason)) {
+		count = kill_all(p.packet);
+		packet_free(p.packet, false);
+	}
+	if (!r) {
+		packet_unpin(p.dir);
+		snprintf(ret, PACKET_REASON_MAX, "%u flows were reset%s%.180s", count,
+			 *p.reason ? ", others end by themselves: " : "", p.reason);
+		(void)packet_sweep(PIN_ROOT, PIN_PREFIX);
+	} else {
+		memcpy(ret, p.reason, sizeof(p.reason));
+	}
+	if (p.lock_fd >= 0)
+		close(p.lock_fd);
+	return r;
 }

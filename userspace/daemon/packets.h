@@ -21,5 +21,8 @@ struct packets {
 int packets_open(struct packets *packets, const struct config *config);
 /* The first of @workers takes what is there; all may take over from now on. Before they run. */
 void packets_give(const struct packets *packets, struct worker *workers, unsigned count);
+/* `seamd cleanup`, for when no daemon runs: the flows that go on without one get RST, and nothing of them stays in this
+ * network namespace. @ret of PACKET_REASON_MAX bytes: what was done, or why not. -errno */
+int packets_remove(char *ret);
 /* After the workers have ended. Twice is fine. */
 void packets_close(struct packets *packets, const struct config *config);

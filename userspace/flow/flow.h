@@ -116,6 +116,7 @@ struct flow_info {
 	const char *method,
 		*refused;   /* refused: why not the sockmap, "" if it is or was not tried */
 	const char *packet; /* why tc does not carry it, likewise */
+	uint32_t missed;    /* and why not yet: relay->missed */
 	bool adopted;       /* an earlier daemon began it */
 	struct {
 		uint64_t bytes, kernel_bytes;

@@ -79,7 +79,8 @@ void tcp_flow_describe(const struct tcp_flow *f, struct flow_info *ret)
 				   .rule = f->rule,
 				   .method = relay_method_name(relay),
 				   .refused = relay_refusal_names[relay->refused],
-				   .packet = relay_untaken_names[relay->untaken] };
+				   .packet = relay_untaken_names[relay->untaken],
+				   .missed = relay->missed };
 	for (int side = 0; side < SIDES; side++) {
 		ret->side[side].gate = "";
 		if (!relay->env)

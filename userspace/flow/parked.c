@@ -387,3 +387,16 @@ void parked_label(const struct relay *relay, struct seam_label *ret)
 	for (int side = 0; side < SIDES; side++)
 		ret->bytes[side] = relay->pump[side].bytes;
 }
+
+void parked_tell(const struct relay *relay)
+{
+	const struct tcp_flow *f = container_of(relay, struct tcp_flow, relay);
+	char why[RELAY_MISSED_STRLEN];
+
+	if (relay->untaken)
+		flow_log(f, LOG_DEBUG, "packet: not taken: %s",
+			 relay_untaken_names[relay->untaken]);
+	else
+		flow_log(f, LOG_DEBUG, "packet: missed: %s",
+			 relay_missed_format(relay->missed, why));
+}

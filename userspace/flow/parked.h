@@ -30,5 +30,7 @@ void parked_bytes(const struct worker *worker, uint64_t ret[SIDES]);
 
 /* The end of a pair that was taken: RST to both hosts, unless they have ended it or it goes on without us. */
 void parked_release(const struct worker *worker, struct packet_pair *pair, enum flow_end why);
+/* packet_env.tell: a line in the log, at debug */
+void parked_tell(const struct relay *relay);
 /* packet_env.describe */
 void parked_label(const struct relay *relay, struct seam_label *ret);

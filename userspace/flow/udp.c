@@ -256,6 +256,12 @@ void udp_check_interfaces(struct worker *w, const struct netif_list *interfaces)
 	}
 }
 
+void udp_leave_packet(struct worker *w)
+{
+	list_for_each (link, &w->udp.sessions)
+		udp_pair_leave(container_of(link, struct udp_session, link));
+}
+
 static void describe(struct udp_session *s, struct udp_info *ret)
 {
 	uint64_t now = s->worker->loop.now_ms;

@@ -113,6 +113,7 @@ void udp_kill_all(struct worker *worker, enum flow_end why);
 int udp_kill(struct worker *worker, uint64_t id); /* -ENOENT */
 /* Sessions whose address or interface is gone end. */
 void udp_check_interfaces(struct worker *worker, const struct netif_list *interfaces);
+void udp_leave_packet(struct worker *worker); /* all sessions go on in user space */
 size_t udp_describe(const struct worker *worker, struct udp_info *ret, size_t count);
 
 /* Datagrams of clients. @list is the worker's batch. */

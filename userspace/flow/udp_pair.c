@@ -282,3 +282,10 @@ void udp_pair_end(struct udp_session *s)
 		stats->bytes[side] += translated.bytes[side];
 	}
 }
+
+void udp_pair_leave(struct udp_session *s)
+{
+	(void)udp_pair_was_used(s); /* its idle time runs from the last datagram */
+	give_up(s);
+	s->pair.packets_seen = 0;
+}

@@ -37,6 +37,8 @@ bool udp_pair_was_used(struct udp_session *session);
 void udp_pair_stats(const struct udp_session *session, struct packet_stats *ret);
 /* Routes may have changed. */
 void udp_pair_follow(struct udp_session *session);
+/* It goes on in user space, for good. */
+void udp_pair_leave(struct udp_session *session);
 /* From the session's timer: routes are followed, and the label kept up to date. How soon it wants to be asked
  * again, ms; UINT32_MAX: never. */
 uint32_t udp_pair_look(struct udp_session *session);

@@ -119,11 +119,12 @@ void worker_use_packet(struct worker *w, struct packet *packet)
 	w->relay_env.packet.packet = packet;
 	w->relay_env.packet.routes = &w->routes;
 	w->relay_env.packet.describe = parked_label;
+	w->relay_env.packet.tell = parked_tell;
 	w->dial_env.packet = packet;
 	set_mss(w);
 }
 
-void worker_leave_packet(struct worker *w)
+void worker_stop_taking(struct worker *w)
 {
 	w->relay_env.packet.packet = NULL;
 	w->dial_env.packet = NULL;
@@ -236,6 +237,24 @@ int worker_kill(struct worker *w, uint64_t id)
 	return udp_kill(w, id) ? parked_kill(w, id) : 0;
 }
 
+size_t worker_leave_packet(struct worker *w)
+{
+	size_t ended = w->parked_count;
+
+	worker_stop_taking(w);
+	parked_end_all(w, END_KILLED);
+	list_for_each_safe (link, &w->flows) {
+		struct tcp_flow *f = container_of(link, struct tcp_flow, link);
+
+		if (!f->relay.env || !relay_packet_leave(&f->relay))
+			continue;
+		tcp_flow_kill(f, END_KILLED);
+		ended++;
+	}
+	udp_leave_packet(w);
+	return ended;
+}
+
 static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
 {
 	const struct packet_env *env = &w->relay_env.packet;
@@ -243,6 +262,7 @@ static void put_packet_stats(const struct worker *w, struct worker_stats *ret)
 
 	ret->taken = env->taken;
 	ret->missed = env->missed;
+	memcpy(ret->missed_why, env->missed_why, sizeof(ret->missed_why));
 	memcpy(ret->untaken, env->untaken, sizeof(ret->untaken));
 	ret->adopted = w->adopted_count;
 	parked_bytes(w, bytes);

@@ -46,7 +46,8 @@ struct worker_stats {
 	uint64_t bytes[SIDES],
 		kernel_bytes[SIDES]; /* of ended flows, and before flows were parked */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
-	uint64_t taken, missed, untaken[UNTAKEN_COUNT], adopted; /* by tc; adopted: live now */
+	uint64_t taken, missed, adopted; /* by tc; adopted: live now */
+	uint64_t missed_why[RELAY_MISSED_COUNT], untaken[UNTAKEN_COUNT];
 	uint64_t memory_used, memory_limit;
 	struct udp_stats udp;
 };
@@ -90,7 +91,7 @@ int worker_init(struct worker *worker, unsigned index, const struct flow_config 
 /* tc may take over flows of this worker. Before worker_start(). */
 void worker_use_packet(struct worker *worker, struct packet *packet);
 /* It takes over no more; what it has taken goes on. On the worker's thread. */
-void worker_leave_packet(struct worker *worker);
+void worker_stop_taking(struct worker *worker);
 /* Ids up to @id are somebody else's. Before worker_start(). */
 void worker_skip_ids(struct worker *worker, uint64_t id);
 int worker_start(struct worker *worker); /* the thread */
@@ -105,6 +106,9 @@ void worker_drain(
 void worker_set_interfaces(struct worker *worker, struct netif_list *interfaces);
 void worker_kill_all(struct worker *worker, enum flow_end why);
 int worker_kill(struct worker *worker, uint64_t id); /* a flow or a UDP session; -ENOENT */
+/* worker_stop_taking(); flows that were taken end, by RST to both hosts, and are counted. UDP sessions go on in
+ * user space. */
+size_t worker_leave_packet(struct worker *worker);
 void worker_stats(const struct worker *worker, struct worker_stats *ret);
 size_t worker_flow_count(const struct worker *worker);
 /* Up to @count of them, each to be given back by flow_info_deinit(); returns how many. */

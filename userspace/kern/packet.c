@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include "base/clock.h"
@@ -11,21 +10,6 @@
 #include "kern/packet_object.h"
 
 NAME_TABLE(packet_state_names, SEAM_PACKET_MISSED + 1, "off", "armed", "taken", "missed");
-NAME_TABLE(packet_why_names, SEAM_WHY_COUNT, "moved", "flags", "socket", "state", "unacked",
-	   "order", "owed", "mss", "timestamp", "sack", "ecn", "option", "ip", "layer");
-
-const char *packet_why_format(uint32_t why, char *buf, size_t size)
-{
-	size_t used = 0;
-
-	if (size)
-		buf[0] = '\0';
-	for (unsigned i = 0; i < SEAM_WHY_COUNT && used < size; i++)
-		if (why & 1U << i)
-			used += (size_t)snprintf(buf + used, size - used, "%s%s", used ? ", " : "",
-						 packet_why_names[i]);
-	return buf;
-}
 
 uint32_t packet_pairs_max(const struct packet *p)
 {

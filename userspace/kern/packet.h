@@ -38,17 +38,25 @@
 struct packet;
 
 extern const char *const packet_state_names[SEAM_PACKET_MISSED + 1];
-extern const char *const packet_why_names[SEAM_WHY_COUNT];
 
 /* @pin_dir: a folder of a bpffs, made if missing, in which programs, maps and attachments are pinned, so
  * that taken pairs outlive the process; NULL: nothing is. What an earlier process with the same
  * SEAM_ABI_VERSION left there is adopted, with its number of pairs; what one with another left is removed,
- * attachments included. On failure -errno, nothing is held, and @reason of PACKET_REASON_MAX bytes names
+ * attachments included; and so is one that has no taken pairs and another number of them. On failure -errno, nothing is held, and @reason of PACKET_REASON_MAX bytes names
  * the step, the cause and what to do. */
 int packet_load(struct packet **ret, uint32_t pairs, const char *pin_dir, char *reason);
 /* @keep: what is pinned stays, and taken pairs go on (not those that were not taken yet). Otherwise pins
  * and attachments vanish. NULL is fine. */
 void packet_free(struct packet *packet, bool keep);
+/* Programs and pins vanish, for good; @packet stays, without a pair: there must be none by now. Any thread. */
+void packet_detach(struct packet *packet);
+bool packet_is_detached(struct packet *packet);
+/* Removes folders in @root whose names begin with @prefix, pin_dir of packet_load() elsewhere, that no process
+ * has open and whose interfaces are all gone, the namespace with them or not: nothing carries their flows.
+ * Needs tcx; what clsact left behind stays. Returns how many. */
+unsigned packet_sweep(const char *root, const char *prefix);
+/* What packet_load() would adopt or remove is removed, as it is: no RST. */
+void packet_unpin(const char *pin_dir);
 uint32_t packet_pairs_max(const struct packet *packet);
 uint32_t packet_pairs_used(struct packet *packet);
 
@@ -123,8 +131,6 @@ static inline uint32_t packet_why(const struct packet_pair *pair)
 {
 	return __atomic_load_n(&pair->shared->why, __ATOMIC_RELAXED);
 }
-/* The reasons in @why as words, "mss, sack", into @buf of @size bytes, which it returns. */
-const char *packet_why_format(uint32_t why, char *buf, size_t size);
 
 /* @fd: both sockets, client's first. @snapshot: see above. @owed: bytes that a side's socket has received,
  * FIN not counted, and that are not in the other's send queue yet. The state must be OFF or MISSED.

@@ -16,7 +16,6 @@
 #include "kern/packet_syn.h"
 #include "packet.skel.h"
 
-#define LINK   "tcx_" /* name of a pinned link, with the index of the interface */
 #define HANDLE 0x5eaU /* of our filter in clsact, and its priority */
 #define RAWIP  519    /* ARPHRD_RAWIP, 4.14: modems */
 
@@ -55,7 +54,7 @@ static int program_for(const struct packet *p, int interface, enum packet_point 
 
 static void link_path(const char *dir, int interface, char path[PACKET_PATH_BYTES])
 {
-	snprintf(path, PACKET_PATH_BYTES, "%.150s/" LINK "%d", dir, interface);
+	snprintf(path, PACKET_PATH_BYTES, "%.150s/" PACKET_LINK "%d", dir, interface);
 }
 
 /* The descriptor of a link, which is pinned if there is a folder for it; -errno. */
@@ -182,6 +181,8 @@ int packet_hook_add(struct packet *p, int interface, enum packet_point point)
 	struct packet_hook *hook = packet_hook_find(p, interface, point);
 	int r;
 
+	if (p->detached)
+		return -ESHUTDOWN;
 	if (hook && !hook->err)
 		return 0;
 	if (!hook)
@@ -209,8 +210,8 @@ static void adopt_links(struct packet *p)
 	struct dirent *entry;
 
 	while (list && (entry = readdir(list)))
-		if (!strncmp(entry->d_name, LINK, strlen(LINK)))
-			(void)packet_hook_add(p, atoi(entry->d_name + strlen(LINK)),
+		if (!strncmp(entry->d_name, PACKET_LINK, strlen(PACKET_LINK)))
+			(void)packet_hook_add(p, atoi(entry->d_name + strlen(PACKET_LINK)),
 					      PACKET_INGRESS);
 	if (list)
 		closedir(list);

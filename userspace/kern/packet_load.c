@@ -17,7 +17,7 @@ int packet_failed(char *reason, const char *step, int err)
 
 	if (err == -EPERM)
 		advice = "; it takes CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW";
-	else if (err == -ENOENT || err == -ESRCH)
+	else if ((err == -ENOENT || err == -ESRCH) && strncmp(step, "pinning", 7) != 0)
 		advice = "; the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
 	else if (err == -EINVAL || err == -EOPNOTSUPP)
 		advice = "; the kernel lacks it (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_ACT)";
@@ -33,6 +33,13 @@ static int on_libbpf_print(enum libbpf_print_level level, const char *format, va
 	return 0;
 }
 
+void packet_unpin(const char *pin_dir)
+{
+	libbpf_set_print(on_libbpf_print);
+	packet_hooks_remove();
+	packet_pins_drop(pin_dir);
+}
+
 static int open_and_load(struct packet *p, uint32_t pairs, const char *pin_dir, char *reason)
 {
 	int r;
@@ -40,7 +47,7 @@ static int open_and_load(struct packet *p, uint32_t pairs, const char *pin_dir, 
 	p->skel = packet_bpf__open();
 	if (!p->skel)
 		return packet_failed(reason, "opening the embedded BPF object", -errno);
-	if (!pin_dir || !packet_pins_adopt(p, pin_dir)) {
+	if (!pin_dir || !packet_pins_adopt(p, pin_dir, pairs)) {
 		p->count = pairs;
 		bpf_map__set_max_entries(p->skel->maps.seam_pairs, pairs);
 		bpf_map__set_max_entries(p->skel->maps.seam_halves, 2 * pairs);
@@ -125,7 +132,7 @@ int packet_load(struct packet **ret, uint32_t pairs, const char *pin_dir, char *
 	if (!p)
 		return packet_failed(reason, "packets", -ENOMEM);
 	pthread_mutex_init(&p->lock, NULL);
-	p->raw4 = p->raw6 = -1;
+	p->raw4 = p->raw6 = p->dir_fd = -1;
 	libbpf_set_print(on_libbpf_print);
 	r = open_and_load(p, pairs, pin_dir, reason);
 	if (!r)
@@ -157,6 +164,26 @@ static void remove_untaken(struct packet *p)
 	}
 }
 
+void packet_detach(struct packet *p)
+{
+	pthread_mutex_lock(&p->lock);
+	packet_hooks_free(p, true);
+	packet_pins_remove(p);
+	p->dir[0] = '\0';
+	p->detached = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool packet_is_detached(struct packet *p)
+{
+	bool detached;
+
+	pthread_mutex_lock(&p->lock);
+	detached = p->detached;
+	pthread_mutex_unlock(&p->lock);
+	return detached;
+}
+
 void packet_free(struct packet *p, bool keep)
 {
 	if (!p)
@@ -166,6 +193,8 @@ void packet_free(struct packet *p, bool keep)
 	packet_hooks_free(p, !keep || !*p->dir);
 	if (!keep)
 		packet_pins_remove(p);
+	if (p->dir_fd >= 0)
+		close(p->dir_fd);
 	if (p->raw4 >= 0)
 		close(p->raw4);
 	if (p->raw6 >= 0)

@@ -4,6 +4,8 @@
 #include "kern/packet.h"
 
 #define PACKET_PATH_BYTES 192
+#define PACKET_FOLDER     "packet_v" /* in pin_dir, with SEAM_ABI_VERSION; bpffs knows no dots */
+#define PACKET_LINK       "tcx_"     /* name of a pinned link, with the index of the interface */
 
 #define PACKET_WANTED_MAX 8
 
@@ -31,7 +33,9 @@ struct packet {
 	char dir[PACKET_PATH_BYTES]; /* of the pins, "" for none */
 	struct packet_hook *hooks;
 	size_t hook_count;
+	int dir_fd;  /* of the folder around @dir, locked: somebody has it; -1: none */
 	bool no_tcx; /* the kernel says so */
+	bool detached;
 	struct {
 		pthread_t thread;
 		pthread_cond_t wake;
@@ -43,9 +47,12 @@ struct packet {
 
 /* packet_pins.c */
 /* Maps that are pinned become those of the object, which is not loaded yet: 1, or 0 if there are none fit. */
-int packet_pins_adopt(struct packet *packet, const char *pin_dir);
+/* @pairs: as many are wanted, if none is taken. */
+int packet_pins_adopt(struct packet *packet, const char *pin_dir, uint32_t pairs);
 int packet_pins_make(struct packet *packet, char *reason);
 void packet_pins_remove(const struct packet *packet);
+/* All in @pin_dir, of any version and any namespace; what clsact has is left alone. */
+void packet_pins_drop(const char *pin_dir);
 int packet_failed(char *reason, const char *step, int err);
 
 /* packet_attach.c; the lock is held */

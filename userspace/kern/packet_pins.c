@@ -3,16 +3,17 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/names.h"
 #include "kern/bpffs.h"
 #include "packet.skel.h"
-
-#define FOLDER "packet_v" /* with SEAM_ABI_VERSION; bpffs knows no dots */
 
 static const struct pinned_map {
 	const char *name;
@@ -28,15 +29,12 @@ static void path_of(const struct packet *p, const char *name, char path[PACKET_P
 	snprintf(path, PACKET_PATH_BYTES, "%.150s/%.32s", p->dir, name);
 }
 
-/* Its folder is not ours: what is in it goes, and what it is attached to. */
-static void remove_folder(const char *dir)
+static void empty_folder(const char *dir)
 {
 	char path[PACKET_PATH_BYTES];
 	struct dirent *entry;
-	DIR *list;
+	DIR *list = opendir(dir);
 
-	packet_hooks_remove();
-	list = opendir(dir);
 	while (list && (entry = readdir(list))) {
 		snprintf(path, sizeof(path), "%.120s/%.60s", dir, entry->d_name);
 		if (entry->d_name[0] != '.')
@@ -47,18 +45,26 @@ static void remove_folder(const char *dir)
 	(void)rmdir(dir);
 }
 
-static void remove_others(const struct packet *p, const char *pin_dir)
+/* With what its programs are attached to. */
+static void remove_folder(const char *dir)
+{
+	packet_hooks_remove();
+	empty_folder(dir);
+}
+
+/* All folders in @pin_dir but @keep. */
+static void for_others(const char *pin_dir, const char *keep, void (*act)(const char *dir))
 {
 	char path[PACKET_PATH_BYTES];
 	DIR *list = opendir(pin_dir);
 	struct dirent *entry;
 
 	while (list && (entry = readdir(list))) {
-		if (strncmp(entry->d_name, FOLDER, strlen(FOLDER)) != 0)
+		if (strncmp(entry->d_name, PACKET_FOLDER, strlen(PACKET_FOLDER)) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%.120s/%.60s", pin_dir, entry->d_name);
-		if (strcmp(path, p->dir) != 0)
-			remove_folder(path);
+		if (strcmp(path, keep) != 0)
+			act(path);
 	}
 	if (list)
 		closedir(list);
@@ -86,7 +92,21 @@ static uint32_t pairs_of(const int fd[ARRAY_SIZE(maps)])
 	return pairs;
 }
 
-static int adopt_maps(struct packet *p)
+static bool has_taken(int fd, uint32_t pairs)
+{
+	size_t bytes = pairs * sizeof(struct seam_pair);
+	const struct seam_pair *pair = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	bool taken = false;
+
+	if (pair == MAP_FAILED)
+		return false;
+	for (uint32_t i = 0; i < pairs && !taken; i++)
+		taken = pair[i].used && SEAM_PACKET_STATE(pair[i].state) == SEAM_PACKET_TAKEN;
+	munmap((void *)pair, bytes);
+	return taken;
+}
+
+static int adopt_maps(struct packet *p, uint32_t pairs)
 {
 	int fd[ARRAY_SIZE(maps)], r = -ENOENT;
 	char path[PACKET_PATH_BYTES];
@@ -96,7 +116,7 @@ static int adopt_maps(struct packet *p)
 		fd[i] = bpf_obj_get(path);
 	}
 	p->count = pairs_of(fd);
-	if (p->count)
+	if (p->count && (p->count == pairs || has_taken(fd[0], p->count)))
 		r = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(p->skel->obj, maps[i].name);
@@ -109,22 +129,22 @@ static int adopt_maps(struct packet *p)
 	return r;
 }
 
-int packet_pins_adopt(struct packet *p, const char *pin_dir)
+int packet_pins_adopt(struct packet *p, const char *pin_dir, uint32_t pairs)
 {
 	char path[PACKET_PATH_BYTES];
 
-	snprintf(p->dir, sizeof(p->dir), "%.120s/" FOLDER "%d", pin_dir, SEAM_ABI_VERSION);
-	remove_others(p, pin_dir);
+	snprintf(p->dir, sizeof(p->dir), "%.120s/" PACKET_FOLDER "%d", pin_dir, SEAM_ABI_VERSION);
+	for_others(pin_dir, p->dir, remove_folder);
 	path_of(p, "seam_pairs", path);
 	if (access(path, F_OK))
 		return 0;
-	if (!adopt_maps(p))
+	if (!adopt_maps(p, pairs))
 		return 1;
 	remove_folder(p->dir);
 	return 0;
 }
 
-static int make_folder(const struct packet *p)
+static int make_folder(struct packet *p)
 {
 	char path[PACKET_PATH_BYTES];
 	int r = bpffs_mount();
@@ -134,6 +154,9 @@ static int make_folder(const struct packet *p)
 	snprintf(path, sizeof(path), "%s", p->dir);
 	*strrchr(path, '/') = '\0';
 	if ((mkdir(path, 0700) && errno != EEXIST) || (mkdir(p->dir, 0700) && errno != EEXIST))
+		return -errno;
+	p->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd < 0 || flock(p->dir_fd, LOCK_SH | LOCK_NB))
 		return -errno;
 	return 0;
 }
@@ -163,6 +186,18 @@ int packet_pins_make(struct packet *p, char *reason)
 
 void packet_pins_remove(const struct packet *p)
 {
-	if (*p->dir)
-		remove_folder(p->dir);
+	char path[PACKET_PATH_BYTES];
+
+	if (!*p->dir)
+		return;
+	remove_folder(p->dir);
+	snprintf(path, sizeof(path), "%s", p->dir);
+	*strrchr(path, '/') = '\0';
+	(void)rmdir(path); /* unless it is not ours alone */
+}
+
+void packet_pins_drop(const char *pin_dir)
+{
+	for_others(pin_dir, "", empty_folder);
+	(void)rmdir(pin_dir);
 }

@@ -1,5 +1,6 @@
 #include "relay/packet.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/clock.h"
 #include "base/names.h"
@@ -12,7 +13,23 @@
 
 NAME_TABLE(relay_untaken_names, UNTAKEN_COUNT, "", "family", "netns", "mptcp", "no-route",
 	   "interface", "no-pair", "tuple", "unseen", "busy", "sockets-refused", "no-memory", "mss",
-	   "timestamps", "sack", "ecn", "option", "layer");
+	   "timestamps", "sack", "ecn", "option", "layer", "removed");
+
+NAME_TABLE(relay_missed_names, RELAY_MISSED_COUNT, "moved", "flags", "socket", "state", "unacked",
+	   "order", "owed", "mss", "timestamp", "sack", "ecn", "option", "ip", "layer",
+	   "withdrawn");
+
+const char *relay_missed_format(uint32_t missed, char *buf)
+{
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < RELAY_MISSED_COUNT && used < RELAY_MISSED_STRLEN; i++)
+		if (missed >> i & 1U)
+			used += (size_t)snprintf(buf + used, RELAY_MISSED_STRLEN - used, "%s%s",
+						 used ? ", " : "", relay_missed_names[i]);
+	return buf;
+}
 
 /* What never changes again; the rest may be another way at the next packet. */
 static const struct {
@@ -77,27 +94,53 @@ enum taker_turn taker_watch(struct taker *t)
 	return TAKER_GO;
 }
 
+void taker_refuse(struct relay *relay, enum relay_untaken why)
+{
+	struct packet_env *env = &relay->env->packet;
+
+	relay->untaken = why;
+	env->untaken[why]++;
+	if (env->tell)
+		env->tell(relay);
+}
+
 enum taker_turn taker_give_up(struct taker *t, enum relay_untaken why)
 {
 	struct relay *relay = t->relay;
 
 	resume(t);
-	relay->untaken = why;
-	relay->env->packet.untaken[why]++;
+	taker_refuse(relay, why);
 	forget(relay);
 	packet_remove(&relay->pair);
 	return TAKER_GO;
 }
 
-enum taker_turn taker_missed(struct taker *t)
+static void count_miss(struct relay *relay, uint32_t why)
 {
-	t->relay->env->packet.missed++;
+	struct packet_env *env = &relay->env->packet;
+
+	relay->missed = why ? why : 1U << RELAY_MISSED_WITHDRAWN;
+	env->missed++;
+	for (unsigned i = 0; i < RELAY_MISSED_COUNT; i++)
+		env->missed_why[i] += relay->missed >> i & 1U;
+	if (env->tell)
+		env->tell(relay);
+}
+
+static enum taker_turn try_again(struct taker *t)
+{
 	if (++t->misses >= TAKER_MISSES_MOST)
 		return taker_give_up(t, UNTAKEN_BUSY);
 	t->pause_ms = TAKER_PAUSE_LEAST << t->misses;
 	if (t->pause_ms > PAUSE_MISSED_MOST)
 		t->pause_ms = PAUSE_MISSED_MOST;
 	return taker_watch(t);
+}
+
+enum taker_turn taker_missed(struct taker *t)
+{
+	count_miss(t->relay, 0);
+	return try_again(t);
 }
 
 /* Bytes have moved since the pair was added, and are acknowledged: both hosts have sent packets. */
@@ -152,6 +195,7 @@ static enum taker_turn take(struct relay *relay)
 		(void)sock_set_silent_close(relay->pump[side].from->fd);
 	env->taken++;
 	relay->untaken = UNTAKEN_NOT;
+	relay->missed = 0;
 	env->describe(relay, &label);
 	(void)packet_set_label(&relay->pair, &label);
 	return TAKER_TOOK;
@@ -159,10 +203,11 @@ static enum taker_turn take(struct relay *relay)
 
 static enum taker_turn missed(struct taker *t, uint32_t why)
 {
+	count_miss(t->relay, why);
 	for (size_t i = 0; i < ARRAY_SIZE(forever); i++)
 		if (why & 1U << forever[i].bit)
 			return taker_give_up(t, forever[i].untaken);
-	return taker_missed(t);
+	return try_again(t);
 }
 
 /* Taken, or a packet has come to the sockets, or one of them has to say something else. */
@@ -286,6 +331,19 @@ void relay_packet_stop(struct relay *relay)
 {
 	if (relay->taker)
 		forget(relay);
+}
+
+bool relay_packet_leave(struct relay *relay)
+{
+	if (!relay->pair.packet)
+		return false;
+	if (packet_disarm(&relay->pair) == SEAM_PACKET_TAKEN)
+		return true;
+	if (relay->taker) {
+		taker_give_up(relay->taker, UNTAKEN_REMOVED);
+		relay->env->wake(relay);
+	}
+	return false;
 }
 
 bool relay_is_taken(const struct relay *relay)

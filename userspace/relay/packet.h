@@ -40,9 +40,19 @@ enum relay_untaken {
 	UNTAKEN_ECN,
 	UNTAKEN_OPTION,
 	UNTAKEN_LAYER,
+	UNTAKEN_REMOVED, /* relay_packet_leave() */
 	UNTAKEN_COUNT,
 };
 extern const char *const relay_untaken_names[UNTAKEN_COUNT];
+
+/* relay->missed, beside 1 << enum seam_packet_why: user space gave the attempt up, it was not quiet in time or
+ * something else came first. */
+#define RELAY_MISSED_WITHDRAWN SEAM_WHY_COUNT
+#define RELAY_MISSED_COUNT     (SEAM_WHY_COUNT + 1)
+extern const char *const relay_missed_names[RELAY_MISSED_COUNT];
+/* The reasons in @missed as words, "moved, owed", into @buf of RELAY_MISSED_STRLEN bytes, which it returns. */
+const char *relay_missed_format(uint32_t missed, char *buf);
+#define RELAY_MISSED_STRLEN 160
 
 /* What the relays of a worker share of it. */
 struct packet_env {
@@ -51,7 +61,10 @@ struct packet_env {
 	uint64_t stall_after; /* 0: never */
 	/* What `seamctl` tells of the flow, bytes included; set by the owner of the relays. */
 	void (*describe)(const struct relay *relay, struct seam_label *ret);
-	uint64_t taken, missed, untaken[UNTAKEN_COUNT];
+	/* An attempt failed (relay->missed), or there will be none any more (relay->untaken); NULL: nobody
+	 * wants to know. */
+	void (*tell)(const struct relay *relay);
+	uint64_t taken, missed, missed_why[RELAY_MISSED_COUNT], untaken[UNTAKEN_COUNT];
 };
 
 /* For relay.c. */
@@ -63,6 +76,8 @@ int relay_packet_turn(struct relay *relay);   /* enum taker_turn, -errno */
 void relay_packet_after(struct relay *relay); /* the pumps have run */
 void relay_packet_stop(struct relay *relay);
 bool relay_is_taken(const struct relay *relay);
+/* It is not to be taken any more; true: it was already. The relay may be gone with its owner afterwards. */
+bool relay_packet_leave(struct relay *relay);
 
 /* For owners of relays that are going to be closed: 1: it was taken, maybe just now, its sockets are silent,
  * and relay->pair is the caller's; 0: it was not, and will not be. */

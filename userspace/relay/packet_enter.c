@@ -106,9 +106,10 @@ void relay_packet_enter(struct relay *relay)
 	uint64_t bytes = relay->pump[CLIENT].bytes + relay->pump[UPSTREAM].bytes;
 	struct taker *t = calloc(1, sizeof(*t));
 
-	relay->untaken = t ? add(relay) : UNTAKEN_MEMORY;
-	if (relay->untaken) {
-		relay->env->packet.untaken[relay->untaken]++;
+	enum relay_untaken why = t ? add(relay) : UNTAKEN_MEMORY;
+
+	if (why) {
+		taker_refuse(relay, why);
 		free(t);
 		return;
 	}

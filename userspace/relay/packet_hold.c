@@ -32,8 +32,10 @@ bool taker_hold(struct taker *t)
 	t->unread[side] = bytes;
 	t->unread[!side] = 0;
 	t->quiet_ns = 0;
-	if (taker_quiet(t) < 0)
+	if (taker_quiet(t) < 0) {
+		t->unread[side] = 0;
 		return false;
+	}
 	t->phase = TAKER_HOLD;
 	taker_start_timer(t, TAKER_GRACE_MS);
 	taker_listen(t, EPOLLRDHUP | (side == CLIENT ? 0 : EPOLLIN),

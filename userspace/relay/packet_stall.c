@@ -172,6 +172,8 @@ static int copy_unread(struct taker *t, int side)
 
 void taker_unstall(struct taker *t)
 {
+	bool copied = t->phase == TAKER_STALL || t->phase == TAKER_ARMED;
+
 	for (int side = 0; side < SIDES; side++) {
 		t->relay->pump[side].rests = false;
 		if (t->clamp[side])
@@ -181,7 +183,7 @@ void taker_unstall(struct taker *t)
 			(void)sock_set_receive_buffer(taker_fd(t, side), t->buffer[side], false);
 		t->buffer[side] = 0;
 		/* discards them without a copy, tcp(7) */
-		while (t->phase != TAKER_HOLD && t->unread[side]) {
+		while (copied && t->unread[side]) {
 			ssize_t n = recv(taker_fd(t, side), NULL, t->unread[side],
 					 MSG_TRUNC | MSG_DONTWAIT);
 

@@ -100,6 +100,7 @@ struct relay {
 	uint32_t reads;
 	enum relay_refusal refused;
 	enum relay_untaken untaken;
+	uint32_t missed;         /* why the last attempt to have it taken failed, bits; 0: none */
 	struct packet_pair pair; /* its packets are counted, or taken already */
 	struct taker *taker;     /* owned; NULL: nobody tries to have it taken */
 	int8_t failed;           /* side whose socket broke, -1: none */

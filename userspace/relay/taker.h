@@ -48,8 +48,10 @@ void taker_start_timer(struct taker *t, uint32_t delay_ms);
 int taker_quiet(struct taker *t);
 /* Back to copying; the next look is after a pause. */
 enum taker_turn taker_watch(struct taker *t);
-/* The same after an attempt that failed: the pauses grow, and end. */
+/* The same after an attempt that was given up: the pauses grow, and end. */
 enum taker_turn taker_missed(struct taker *t);
+/* Counts it, and tells. */
+void taker_refuse(struct relay *relay, enum relay_untaken why);
 /* It is not going to be taken; @t is gone. */
 enum taker_turn taker_give_up(struct taker *t, enum relay_untaken why);
 /* 1: armed. 0: not, and @ret says how it goes on: @t may be gone. */

@@ -176,7 +176,7 @@ static void test_full(void **state)
 	assert_int_equal(config->relay.memory_limit, 2000000000);
 	assert_int_equal(config->relay.half_close_timeout_ms, 0);
 	assert_int_equal(config->relay.idle_timeout_ms, 2592000000);
-	assert_int_equal(config->relay.packet, PACKET_AUTO);
+	assert_int_equal(config->relay.packet, PACKET_OFF);
 	assert_int_equal(config->relay.stall_after, 0);
 	assert_int_equal(config->relay.on_exit, EXIT_CLOSE);
 	assert_string_equal(config->control_socket, "/tmp/// not a comment /* at all */");

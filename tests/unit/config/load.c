@@ -57,7 +57,7 @@ static void assert_relay_defaults(const struct config_relay *relay)
 	assert_int_equal(relay->memory_limit, ram / 4);
 	assert_int_equal(relay->half_close_timeout_ms, 60000);
 	assert_int_equal(relay->idle_timeout_ms, 0);
-	assert_int_equal(relay->packet, PACKET_OFF);
+	assert_int_equal(relay->packet, PACKET_AUTO);
 	assert_int_equal(relay->stall_after, 16 << 20);
 	assert_int_equal(relay->on_exit, EXIT_KEEP);
 }

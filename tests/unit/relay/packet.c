@@ -110,7 +110,18 @@ struct fixture {
 	struct route_socket routes;
 };
 
-static void setup(struct fixture *f, uint64_t stall_after)
+static unsigned told_missed, told_untaken;
+
+static void tell(const struct relay *relay)
+{
+	assert_true(relay->missed || relay->untaken);
+	if (relay->untaken)
+		told_untaken++;
+	else
+		told_missed++;
+}
+
+static void setup_with(struct fixture *f, uint64_t stall_after, int buffer)
 {
 	const char *step = "";
 
@@ -121,10 +132,17 @@ static void setup(struct fixture *f, uint64_t stall_after)
 	f->rig.env.packet = (struct packet_env){ .packet = a_packet,
 						 .routes = &f->routes,
 						 .stall_after = stall_after,
-						 .describe = describe };
+						 .describe = describe,
+						 .tell = tell };
+	told_missed = told_untaken = 0;
 	pair_init(&f->pair, &f->rig);
-	assert_good(&f->rig, pair_open(&f->pair, 0));
+	assert_good(&f->rig, pair_open(&f->pair, buffer));
 	pair_start(&f->pair);
+}
+
+static void setup(struct fixture *f, uint64_t stall_after)
+{
+	setup_with(f, stall_after, 0);
 }
 
 static void teardown(struct fixture *f)
@@ -234,6 +252,12 @@ static void missed_again_and_again(void **state)
 	for (int i = 2; i < 5; i++) /* 20, 40, 80 ms, and what the looks take */
 		assert_true(kernel.armed_ms[i] - kernel.armed_ms[i - 1] >= 5U << i);
 	assert_int_equal(f.pair.relay.untaken, UNTAKEN_NOT);
+	assert_int_equal(f.pair.relay.missed, kernel.miss);
+	assert_in_range(f.rig.env.packet.missed, 5, 6);
+	for (unsigned i = 0; i < RELAY_MISSED_COUNT; i++)
+		assert_int_equal(f.rig.env.packet.missed_why[i],
+				 kernel.miss >> i & 1 ? f.rig.env.packet.missed : 0);
+	assert_int_equal(told_missed, f.rig.env.packet.missed);
 	assert_good(&f.rig, pair_send_both(&f.pair, 100000));
 	assert_good(&f.rig, pair_finish(&f.pair));
 	teardown(&f);
@@ -265,6 +289,8 @@ static void refused_for_good(void **state)
 		assert_int_equal(kernel.removed, 1);
 		assert_int_equal(f.pair.relay.untaken, cases[i].untaken);
 		assert_int_equal(f.rig.env.packet.untaken[cases[i].untaken], 1);
+		assert_int_equal(f.pair.relay.missed, cases[i].why);
+		assert_int_equal(told_untaken, 1);
 		assert_good(&f.rig, pair_send_both(&f.pair, 100000));
 		assert_good(&f.rig, pair_finish(&f.pair));
 		teardown(&f);
@@ -289,6 +315,8 @@ static void not_added(void **state)
 		kernel.add_result = cases[i].err;
 		assert_good(&f.rig, pair_send_both(&f.pair, 1000));
 		assert_int_equal(f.pair.relay.untaken, cases[i].untaken);
+		assert_int_equal(f.rig.env.packet.untaken[cases[i].untaken], 1);
+		assert_int_equal(told_untaken, 1);
 		assert_null(f.pair.relay.taker);
 		assert_good(&f.rig, pair_finish(&f.pair));
 		teardown(&f);
@@ -311,6 +339,101 @@ static void taken_by_a_held_message(void **state)
 		assert_int_equal(kernel.unread[side], kernel.owed[side]);
 	assert_good(&f.rig, pair_finish(&f.pair));
 	teardown(&f);
+}
+
+/* Whatever the other way does. */
+static void deliver(struct fixture *f, int side, uint32_t bytes)
+{
+	struct pair_way *way = &f->pair.way[side];
+
+	way->total += bytes;
+	while (way->received < way->total)
+		assert_good(&f->rig, pair_turn(&f->pair));
+}
+
+/* A message could not wait, since the other side has bytes under way; then its sender ends: none is lost. */
+static void a_message_that_may_not_wait(void **state)
+{
+	struct fixture f;
+	struct taker *t;
+
+	setup_with(&f, 0, 8192);
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	f.pair.way[CLIENT].stalled = true;
+	while (!unacked(f.pair.side[UPSTREAM].fd)) {
+		f.pair.way[CLIENT].total += 2000;
+		turns_for(&f, 100); /* more than an acknowledgement is delayed */
+	}
+	t = f.pair.relay.taker;
+	assert_non_null(t);
+	assert_int_equal(t->phase, TAKER_WATCH);
+	timer_stop(&t->timer, &f.rig.loop.timers);
+	t->due = false;
+	t->pause_ms = 10000;
+	t->may_hold = true;
+	deliver(&f, UPSTREAM, 700);
+	assert_false(t->may_hold); /* it was tried */
+	f.pair.way[UPSTREAM].fin = f.pair.way[UPSTREAM].fin_joined = true;
+	deliver(&f, UPSTREAM, 700);
+	f.pair.way[CLIENT].stalled = false;
+	assert_good(&f.rig, pair_finish(&f.pair));
+	teardown(&f);
+}
+
+/* Packets are removed by hand: copy goes on with it, whatever it was about to do. */
+static void left(void **state)
+{
+	struct fixture f;
+
+	for (int armed = 0; armed < 2; armed++) {
+		setup(&f, 0);
+		kernel.shared.from = 3;
+		assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+		if (armed)
+			turns_until_armed(&f, 1);
+		assert_non_null(f.pair.relay.taker);
+		assert_false(relay_packet_leave(&f.pair.relay));
+		assert_null(f.pair.relay.taker);
+		assert_int_equal(kernel.removed, 1);
+		assert_int_equal(f.pair.relay.untaken, UNTAKEN_REMOVED);
+		assert_good(&f.rig, pair_send_both(&f.pair, 100000));
+		assert_good(&f.rig, pair_finish(&f.pair));
+		teardown(&f);
+	}
+	setup(&f, 0);
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	turns_until_armed(&f, 1);
+	kernel.shared.state = SEAM_PACKET_TAKEN;
+	assert_true(relay_packet_leave(&f.pair.relay));
+	teardown(&f);
+}
+
+/* Each reason has a name of its own, which logs, lists and counters can use. */
+static void check_names(const char *const *names, size_t first, size_t count)
+{
+	for (size_t i = first; i < count; i++) {
+		assert_true(names[i][0]);
+		assert_int_equal(strspn(names[i], "abcdefghijklmnopqrstuvwxyz-"), strlen(names[i]));
+		for (size_t j = first; j < i; j++)
+			assert_string_not_equal(names[i], names[j]);
+	}
+}
+
+static void names(void **state)
+{
+	char text[RELAY_MISSED_STRLEN];
+	size_t bytes = 0;
+
+	check_names(relay_untaken_names, UNTAKEN_NOT + 1, UNTAKEN_COUNT);
+	check_names(relay_missed_names, 0, RELAY_MISSED_COUNT);
+	for (unsigned i = 0; i < RELAY_MISSED_COUNT; i++) {
+		assert_string_equal(relay_missed_format(1U << i, text), relay_missed_names[i]);
+		bytes += strlen(relay_missed_names[i]) + 2;
+	}
+	assert_int_equal(strlen(relay_missed_format((1U << RELAY_MISSED_COUNT) - 1, text)),
+			 bytes - 2);
+	assert_string_equal(relay_missed_format(0, text), "");
+	assert_string_equal(relay_missed_format(WHY(MOVED) | WHY(OWED), text), "moved, owed");
 }
 
 static void stalls(bool both)
@@ -372,6 +495,9 @@ int main(void)
 		cmocka_unit_test(taken_by_a_held_message),
 		cmocka_unit_test(taken_by_a_stall),
 		cmocka_unit_test(an_end_ends_the_attempts),
+		cmocka_unit_test(a_message_that_may_not_wait),
+		cmocka_unit_test(left),
+		cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
