@@ -43,15 +43,18 @@ class Config:
     interfaces: typing.Any = None
     route: typing.Any = None  # members beside "final"
     relay: typing.Any = None  # members to add
+    inbound: typing.Any = None  # the same
 
     def text(self, control):
         relay = ("method", "enter_after", "buffer_limit", "memory_limit", "half_close_timeout", "idle_timeout")
         direct = {"type": "direct", "tag": "direct", "routing_mark": 1514, "connect_timeout": self.connect_timeout}
         outbounds = [direct | (self.outbound or {}), {"type": "block", "tag": "block"}]
+        inbound = {"type": "tproxy", "tag": "in", "listen": "::", "listen_port": PROXY_PORT, "network": "tcp"}
+        inbound |= self.inbound or {}
         more = {key: getattr(self, key) for key in ("dns", "interfaces") if getattr(self, key) is not None}
         return json.dumps({
             "log": {"level": "info"}, "workers": 2, "control": {"socket": control},
-            "inbounds": [{"type": "tproxy", "tag": "in", "listen": "::", "listen_port": PROXY_PORT, "network": "tcp"}],
+            "inbounds": [inbound],
             "outbounds": self.outbounds or outbounds, "route": {"final": self.final} | (self.route or {}),
             "relay": {key: getattr(self, key) for key in relay} | (self.relay or {}),
             "limits": {"max_flows": self.max_flows, "drain_timeout": self.drain_timeout}} | more, indent=1)
