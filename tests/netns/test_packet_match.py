@@ -96,9 +96,9 @@ def carry(env, client, server, size=8 * MIB):
     check(not client.recv(1), "bytes behind the end")
 
 
-def is_taken(env, client, server):
+def is_taken(env, client, server, bound=False):
     ping_pong(client, server, 10, 100)
-    talk_until_taken(env, client, server)
+    talk_until_taken(env, client, server, server if bound else None)  # whose packets come to a bound socket
     carry(env, client, server)
 
 
@@ -199,7 +199,7 @@ def mtu(env, family, mtus, most, mss, default=True):
     with links(env, mtus, default):
         client, server = told(env, family, mss)
         with none_longer(env, *most):
-            is_taken(env, client, server)
+            is_taken(env, client, server, env.daemon.config is BOUND)
 
 
 def mtu_refused(env, family, mtus, mss, default=True, reason="mss"):

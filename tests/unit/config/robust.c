@@ -240,7 +240,7 @@ static void load_mutants(char *full, size_t full_len, bool set)
 		config_free(config);
 		config_errors_deinit(&errors);
 	}
-	assert_true(good > MUTANTS / 100 && bad > MUTANTS / 2);
+	assert_true(good > MUTANTS / 200 && bad > MUTANTS / 2);
 	free(text);
 	free(full);
 }
