@@ -22,10 +22,12 @@ LOSS = (0, 1, 5)
 
 
 def ways(env, families=("v4",), need=True, size=2 * MIB, after=0.5):
-    """A flow of each kind and family, side by side."""
+    """A flow of each kind and family, side by side; none may pause for long."""
     calls = []
     for family in families:
-        quiet, busy, chatter = (env.pair(family) for _ in range(3))
+        quiet, busy, chatter = pairs = [env.pair(family) for _ in range(3)]
+        for sock in (sock for pair in pairs for sock in pair):
+            sock.settimeout(4 if need else 15)  # timers back off where much is lost
         calls += [(taken.quiet, env, quiet, size), (taken.busy, env, busy, "both", need, after),
                   (taken.chatter, env, chatter)]
     env.together(*calls)
