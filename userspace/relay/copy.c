@@ -63,7 +63,8 @@ static int copy_run(struct pump *p)
 
 		if (r <= 0)
 			return r;
-		if (p->eof || p->rests || !(p->from->io.have & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+		if (p->eof || p->rests ||
+		    !(p->from->io.have & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 			return 0;
 		r = copy_once(p);
 		if (r <= 0)
