@@ -159,8 +159,10 @@ def ends_alone(env, family):
     check(exchange(client, server) != peer, "the same source")
 
 
-def half_open(env, family):
-    """The server's datagrams were translated, and the client's not yet: it ends with the daemon."""
+def half_open(env, family, stop):
+    """The server's datagrams were translated, and the client's not yet: it ends with the daemon, or, if that had no
+    time for it, by the next one."""
+    open_pair(env, family)  # the interfaces are ready for more
     client, server = client_of(env, family), server_of(env, family)
     for _ in range(8):
         peer = exchange(client, server)
@@ -171,7 +173,12 @@ def half_open(env, family):
     up, down = translated(env, client)
     check(up == 0 and down >= 1, f"{session_of(env, client)}")
     config = env.daemon.config
-    env.daemon.kill()
+    if stop:
+        env.daemon.stop()
+        server.sendto(b"late", peer)
+        silent(client)
+    else:
+        env.daemon.kill()
     env.daemon.start(config)
     check(not sessions_of(env, client), "still there")
     server.sendto(b"late", peer)
@@ -268,8 +275,11 @@ def main():
         suite.add(f"udp-adopted/ends-alone/{family}", ends_alone, SHORT, family=family)
         suite.add(f"udp-adopted/keep/{family}", stops, PACKET, family=family, keep=True)
         suite.add(f"udp-adopted/close/{family}", stops, CLOSE, family=family, keep=False)
-        for func in (ends_by_kill, third_parties, half_open, port_taken, other_workers, switched_off):
+        for func in (ends_by_kill, third_parties, port_taken, other_workers, switched_off):
             suite.add(f"udp-adopted/{func.__name__.replace('_', '-')}/{family}", func, PACKET, family=family)
+        for stop in (False, True):
+            suite.add(f"udp-adopted/half-open/{'stop' if stop else 'crash'}/{family}", half_open, PACKET, family=family,
+                      stop=stop)
         suite.add(f"udp-adopted/one-peer/{family}", one_peer, ONE_PEER, family=family)
         for name, option in OPTIONS.items():
             suite.add(f"udp-adopted/socket/{name}/{family}", as_it_was,
