@@ -14,6 +14,7 @@ from test_udp_packet import PACKET, live, open_pair, translated
 from verdict import check, wait_for
 
 SHORT = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "3s"})
+MANY = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "8s"})
 CLOSE = UdpConfig(relay={"packet": "auto", "on_exit": "close"})
 ONE_PEER = dataclasses.replace(CONNECTED, relay={"packet": "auto"})
 BOUND = UdpConfig(relay={"packet": "auto"}, outbound={"inet4_bind_address": "10.77.2.77"})
@@ -86,13 +87,13 @@ def crashes(env, family, count):
         for way in ("up", "down"):
             check(told[way]["datagrams"] == was[way]["datagrams"] + moved, f"{moved}: {was} {told}")
             check(told[way]["bytes"] > was[way]["bytes"], f"{was} {told}")
-        check(told["timeout_ms"] == 3000 and told["age_ms"] >= 1000, f"{told}")
+        check(told["timeout_ms"] == 8000 and told["age_ms"] >= 1000, f"{told}")
     fresh, _, _ = live(env, family)
     check(session_of(env, fresh)["id"] not in [told["id"] for told in before.values()], "an id is given twice")
     began = time.monotonic()
-    wait_for(lambda: not sessions(env), "they do not end", 8)
+    wait_for(lambda: not sessions(env), "they do not end", 12)
     took = time.monotonic() - began
-    check(1 < took < 5, f"ended after {took:.1f} s")
+    check(1 < took < 10, f"ended after {took:.1f} s")
     check(udp_ended(env, "idle") == count + 1, "not by the timeout")
     check(exchange(*pairs[0][:2]) != pairs[0][2], "still translated")
 
@@ -271,7 +272,7 @@ def address_gone(env):
 def main():
     suite = Suite()
     for family in ("v4", "v6"):
-        suite.add(f"udp-adopted/crash/{family}", crashes, SHORT, 40, family=family, count=50)
+        suite.add(f"udp-adopted/crash/{family}", crashes, MANY, 60, family=family, count=50)
         suite.add(f"udp-adopted/ends-alone/{family}", ends_alone, SHORT, family=family)
         suite.add(f"udp-adopted/keep/{family}", stops, PACKET, family=family, keep=True)
         suite.add(f"udp-adopted/close/{family}", stops, CLOSE, family=family, keep=False)
