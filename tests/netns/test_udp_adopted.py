@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""UDP sessions that tc translates, and the daemon that ends: killed, or stopped with on_exit keep. Their datagrams go on,
-the next daemon has them as its own, and ends them."""
+"""UDP sessions that tc translates, and the daemon that ends: killed, or stopped with on_exit keep. Their datagrams go
+on, the next daemon has them as its own, and ends them."""
 import dataclasses
 import re
 import sys

@@ -20,7 +20,8 @@ OFF = UdpConfig(relay={"packet": "off"})
 def unmapped(family):
     """To the service, whomever the client wrote to."""
     return udp_rules({"port": 7611, "action": "route-options", "udp_disable_domain_unmapping": True},
-                     {"port": 7611, "outbound": "direct", "override_address": SERVICE[family]}, relay={"packet": "auto"})
+                     {"port": 7611, "outbound": "direct", "override_address": SERVICE[family]},
+                     relay={"packet": "auto"})
 
 
 def live(env, family, client=None, server=None):
@@ -122,8 +123,8 @@ def idle(env, family):
 
 
 def rests(env, family):
-    """The client speaks to somebody else for longer than the timeout: tc does not know that the session lives, and is told
-    again when it comes back."""
+    """The client speaks to somebody else for longer than the timeout: tc does not know that the session lives, and is
+    told again when it comes back."""
     client, server, peer = open_pair(env, family)
     other = server_of(env, family, address=ELSEWHERE[family])
     for _ in range(7):

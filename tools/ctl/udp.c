@@ -28,8 +28,8 @@ static void put_session(struct table *table, const json_t *session)
 	table_put_number(table, show_number(session, "dropped"));
 	table_put(table, show_time(show_number(session, "age_ms"), text));
 	table_put(table, show_time(limit > idle ? limit - idle : 0, text));
-	snprintf(text, sizeof(text), "%s%s%s%s%s", protocol, *protocol && *domain ? " " : "", domain,
-		 json_is_true(json_object_get(session, "bound")) ? " bound" : "",
+	snprintf(text, sizeof(text), "%s%s%s%s%s", protocol, *protocol && *domain ? " " : "",
+		 domain, json_is_true(json_object_get(session, "bound")) ? " bound" : "",
 		 json_is_true(json_object_get(session, "adopted")) ? " adopted" : "");
 	table_put(table, text + (text[0] == ' '));
 }

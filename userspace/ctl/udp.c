@@ -16,8 +16,8 @@ static json_t *describe(const struct udp_info *info)
 		(json_int_t)info->id, "state", udp_state_names[info->state], "inbound",
 		info->inbound, "source", addr_format(&info->source, source), "destination",
 		addr_format(&info->destination, destination), "bound", (int)info->bound, "replied",
-		(int)info->replied, "adopted", (int)info->adopted, "domain", info->domain, "protocol",
-		info->protocol ? protocol_names[info->protocol] : "", "rule",
+		(int)info->replied, "adopted", (int)info->adopted, "domain", info->domain,
+		"protocol", info->protocol ? protocol_names[info->protocol] : "", "rule",
 		info->rule == CONFIG_NONE ? (json_int_t)-1 : (json_int_t)info->rule, "outbound",
 		info->outbound, "method", info->method);
 	json_t *numbers = json_pack(

@@ -187,6 +187,7 @@ void udp_pair_adopt(struct udp_session *s, const struct packet_pair *pair,
 		stats->datagrams[side] -= translated.packets[side];
 		stats->bytes[side] -= translated.bytes[side];
 	}
+	s->used_ms = 0; /* as tc knows it */
 	(void)udp_pair_was_used(s);
 	begin_open(s, 0);
 }
@@ -201,17 +202,17 @@ void udp_pair_stats(const struct udp_session *s, struct packet_stats *ret)
 bool udp_pair_was_used(struct udp_session *s)
 {
 	struct packet_stats stats;
-	uint64_t packets;
+	uint64_t packets, last_ns;
 
 	udp_pair_stats(s, &stats);
 	packets = stats.packets[CLIENT] + stats.packets[UPSTREAM];
 	if (packets == s->pair.packets_seen)
 		return false;
 	s->pair.packets_seen = packets;
-	if (stats.last_ns[CLIENT] > stats.last_ns[UPSTREAM])
-		s->used_ms = stats.last_ns[CLIENT] / 1000000;
-	else
-		s->used_ms = stats.last_ns[UPSTREAM] / 1000000;
+	last_ns = stats.last_ns[CLIENT] > stats.last_ns[UPSTREAM] ? stats.last_ns[CLIENT]
+								  : stats.last_ns[UPSTREAM];
+	if (last_ns / 1000000 > s->used_ms)
+		s->used_ms = last_ns / 1000000;
 	return true;
 }
 
