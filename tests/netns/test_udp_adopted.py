@@ -13,7 +13,7 @@ from seamtest import Suite
 from test_udp_packet import PACKET, live, open_pair, translated
 from verdict import check, wait_for
 
-SHORT = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "3s"})
+SHORT = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "6s"})
 MANY = UdpConfig(relay={"packet": "auto"}, inbound={"udp_timeout": "8s"})
 CLOSE = UdpConfig(relay={"packet": "auto", "on_exit": "close"})
 ONE_PEER = dataclasses.replace(CONNECTED, relay={"packet": "auto"})
@@ -150,7 +150,7 @@ def ends_alone(env, family):
     config = env.daemon.config
     env.daemon.stop()
     both_ways(client, server, peer)
-    time.sleep(3.3)
+    time.sleep(6.3)
     server.sendto(b"late", peer)
     client.sendto(b"late", address_of(server))
     silent(client)
