@@ -7,7 +7,7 @@ import sys
 import time
 
 from datagrams import (ELSEWHERE, UdpConfig, address_of, burst, client_of, datagram, exchange, metric, server_of,
-                       session_of, sessions, sessions_of, take, udp_ended, udp_rules)
+                       session_of, sessions_of, take, udp_ended, udp_rules)
 from lab import SERVICE
 from seamtest import Suite
 from verdict import check, wait_for
@@ -20,7 +20,8 @@ OFF = UdpConfig(relay={"packet": "off"})
 def unmapped(family):
     """To the service, whomever the client wrote to."""
     return udp_rules({"port": 7611, "action": "route-options", "udp_disable_domain_unmapping": True},
-                     {"port": 7611, "outbound": "direct", "override_address": SERVICE[family]}, relay={"packet": "auto"})
+                     {"port": 7611, "outbound": "direct", "override_address": SERVICE[family]},
+                     relay={"packet": "auto"})
 
 
 def live(env, family, client=None, server=None):
@@ -121,6 +122,20 @@ def idle(env, family):
     exchange(client, server)
 
 
+def rests(env, family):
+    """The client speaks to somebody else for longer than the timeout: tc does not know that the session lives, and is
+    told again when it comes back."""
+    client, server, peer = open_pair(env, family)
+    other = server_of(env, family, address=ELSEWHERE[family])
+    for _ in range(7):
+        time.sleep(0.4)
+        check(exchange(client, other) == peer, "another source elsewhere")
+    before = translated(env, client)[0]
+    check(exchange(client, server) == peer, "another source")
+    wait_for(lambda: exchange(client, server) == peer and translated(env, client)[0] > before,
+             lambda: f"{before}: {session_of(env, client)}", 10)
+
+
 def killed(env, family):
     """An ended one is translated no more, and the next datagram begins anew."""
     client, server, _ = open_pair(env, family)
@@ -134,6 +149,8 @@ def killed(env, family):
 
 def behind_nat(env, family):
     """Where the router itself rewrites what it sends, tc must not: the server goes on seeing one source."""
+    open_pair(env, family)  # the interfaces are ready for more
+    before = pairs_of(env)
     rules = {"v4": "ip daddr 10.77.9.9 udp dport 1-65535 masquerade to :20000-20100 random",
              "v6": "ip6 daddr fd77:9::9 udp dport 1-65535 masquerade to :20000-20100 random"}
     env.lab.run("router", "nft", f"table inet nat_of_test {{ chain out {{ type nat hook postrouting priority srcnat; "
@@ -144,7 +161,7 @@ def behind_nat(env, family):
         for _ in range(100):
             check(exchange(client, server) == peer, "another source")
         check(translated(env, client) == (0, 0), "translated behind NAT")
-        check(pairs_of(env) == len([one for one in sessions(env) if one["method"] == "packet"]), "it still has a pair")
+        check(pairs_of(env) == before, "it still has a pair")
     finally:
         env.lab.run("router", "nft", "delete table inet nat_of_test")
 
@@ -162,6 +179,7 @@ def busy(env, family):
 
 def own_name(env, family):
     """Answers come as from who answers, whom the client did not write to: tc has no part in that."""
+    open_pair(env, family)  # the interfaces are ready for more
     client, server = client_of(env, family), server_of(env, family, 7611)
     client.sendto(b"question", (ELSEWHERE[family], 7611))
     peer = take(server, b"question")
@@ -174,14 +192,18 @@ def own_name(env, family):
 
 
 def other_gateway(env, family):
-    """The gateway changes, the interface does not: both are the server's, then the old one is nobody's."""
+    """A rule leads to another gateway, of which no interface tells: both are the server's, then the old one is
+    nobody's."""
     client, server, peer = open_pair(env, family)
     where, old, new = {"v4": ("10.77.9.9", "10.77.2.2", "10.77.2.99"),
                        "v6": ("fd77:9::9", "fd77:2::2", "fd77:2::99")}[family]
     ip = functools.partial(env.lab.run, "router", "ip")
     mac = json.loads(env.lab.run("server", "ip", "-j", "link", "show", "wan0"))[0]["address"]
     ip("neigh", "replace", new, "lladdr", mac, "dev", "wan0", "nud", "permanent")
-    ip("route", "replace", where, "via", new, "dev", "wan0", "metric", "10")
+    version = "-6" if family == "v6" else "-4"
+    ip(version, "route", "add", where, "via", new, "dev", "wan0", "table", "100")
+    time.sleep(0.5)
+    ip(version, "rule", "add", "to", where, "lookup", "100")
     try:
         time.sleep(5.5)
         ip("neigh", "replace", old, "lladdr", "02:00:00:00:00:99", "dev", "wan0", "nud", "permanent")
@@ -189,7 +211,8 @@ def other_gateway(env, family):
             check(exchange(client, server) == peer, "another source")
         check(session_of(env, client)["method"] == "packet", "translated no more")
     finally:
-        ip("route", "replace", where, "via", old, "dev", "wan0", "metric", "10")
+        ip(version, "rule", "del", "to", where, "lookup", "100")
+        ip(version, "route", "flush", "table", "100")
         for address in (old, new):
             ip("neigh", "del", address, "dev", "wan0")
 
@@ -231,6 +254,7 @@ def main():
         for size in (1200, 1472 if family == "v4" else 1452, 4096, 65507):
             suite.add(f"udp-packet/bulk/{size}/{family}", bulk, PACKET, family=family, size=size)
         suite.add(f"udp-packet/idle/{family}", idle, SHORT, family=family)
+        suite.add(f"udp-packet/rests/{family}", rests, SHORT, family=family)
         suite.add(f"udp-packet/off/{family}", off, OFF, family=family)
         suite.add(f"udp-packet/own-name/{family}", own_name, unmapped(family), family=family)
         suite.add(f"udp-packet/other-gateway/{family}", other_gateway, PACKET, 30, family=family)

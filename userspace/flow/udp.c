@@ -288,7 +288,7 @@ static void describe(struct udp_session *s, struct udp_info *ret)
 	for (int side = 0; side < SIDES; side++) {
 		ret->datagrams[side] = s->datagrams[side] + translated.packets[side];
 		ret->bytes[side] = s->bytes[side] + translated.bytes[side];
-		ret->translated[side] = translated.packets[side];
+		ret->translated[side] = s->translated[side] + translated.packets[side];
 	}
 	if (s->pair.state == UDP_PAIR_OPEN)
 		ret->method = relay_method_names[RELAY_PACKET];

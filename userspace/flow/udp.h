@@ -88,7 +88,9 @@ struct udp_session {
 	bool has_others; /* its client wrote to other destinations as well */
 	bool silent;     /* UDP_BLOCK: the client is told nothing */
 	bool unmapped;   /* answers come from the address that a name turned out to have */
-	uint64_t datagrams[SIDES], bytes[SIDES], dropped;
+	uint64_t datagrams[SIDES], bytes[SIDES],
+		dropped;            /* what its pair has moved is not in them */
+	uint64_t translated[SIDES]; /* by pairs that it had; in @datagrams */
 };
 
 /* A copy of what is told of a session: for ctl, on any thread. Strings live as long as the configuration. */

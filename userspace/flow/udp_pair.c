@@ -167,7 +167,6 @@ void udp_pair_asked(struct udp_session *s)
 	packet_stats(&s->pair.pair, &stats);
 	if (!stats.packets[UPSTREAM])
 		return;
-	update_label(s); /* whoever finds it open goes by that */
 	if (packet_open(&s->pair.pair))
 		give_up(s);
 	else
@@ -188,6 +187,7 @@ void udp_pair_adopt(struct udp_session *s, const struct packet_pair *pair,
 		stats->datagrams[side] -= translated.packets[side];
 		stats->bytes[side] -= translated.bytes[side];
 	}
+	s->used_ms = 0; /* as tc knows it */
 	(void)udp_pair_was_used(s);
 	begin_open(s, 0);
 }
@@ -202,17 +202,17 @@ void udp_pair_stats(const struct udp_session *s, struct packet_stats *ret)
 bool udp_pair_was_used(struct udp_session *s)
 {
 	struct packet_stats stats;
-	uint64_t packets;
+	uint64_t packets, last_ns;
 
 	udp_pair_stats(s, &stats);
 	packets = stats.packets[CLIENT] + stats.packets[UPSTREAM];
 	if (packets == s->pair.packets_seen)
 		return false;
 	s->pair.packets_seen = packets;
-	if (stats.last_ns[CLIENT] > stats.last_ns[UPSTREAM])
-		s->used_ms = stats.last_ns[CLIENT] / 1000000;
-	else
-		s->used_ms = stats.last_ns[UPSTREAM] / 1000000;
+	last_ns = stats.last_ns[CLIENT] > stats.last_ns[UPSTREAM] ? stats.last_ns[CLIENT]
+								  : stats.last_ns[UPSTREAM];
+	if (last_ns / 1000000 > s->used_ms)
+		s->used_ms = last_ns / 1000000;
 	return true;
 }
 
@@ -255,10 +255,10 @@ uint32_t udp_pair_look(struct udp_session *s)
 	return s->pair.state == UDP_PAIR_OPEN ? LOOK_MS : UINT32_MAX;
 }
 
-static bool goes_on(const struct udp_session *s)
+/* An open one is left as it is; on_exit says what becomes of all that is (packet_free()). */
+static bool is_left(const struct udp_session *s)
 {
-	return s->end == END_SHUTDOWN && s->pair.state == UDP_PAIR_OPEN &&
-	       s->worker->config->relay.on_exit == EXIT_KEEP;
+	return s->end == END_SHUTDOWN && s->pair.state == UDP_PAIR_OPEN;
 }
 
 void udp_pair_end(struct udp_session *s)
@@ -269,13 +269,14 @@ void udp_pair_end(struct udp_session *s)
 	if (!s->pair.pair.packet)
 		return;
 	udp_pair_stats(s, &translated);
-	if (goes_on(s)) {
+	if (is_left(s)) {
 		update_label(s);
 		s->pair.pair.packet = NULL;
 	} else {
 		packet_remove(&s->pair.pair);
 	}
 	for (int side = 0; side < SIDES; side++) {
+		s->translated[side] += translated.packets[side];
 		s->datagrams[side] += translated.packets[side];
 		s->bytes[side] += translated.bytes[side];
 		stats->datagrams[side] += translated.packets[side];

@@ -42,5 +42,5 @@ void udp_pair_leave(struct udp_session *session);
 /* From the session's timer: routes are followed, and the label kept up to date. How soon it wants to be asked
  * again, ms; UINT32_MAX: never. */
 uint32_t udp_pair_look(struct udp_session *session);
-/* Adds to the session's counters. With on_exit keep an open one goes on at the end of the daemon. */
+/* Adds to the session's counters. At the end of the daemon an open one goes on, with on_exit keep. */
 void udp_pair_end(struct udp_session *session);

@@ -12,7 +12,8 @@
  * - when it is over (packet_ended(), or nothing came for long), packet_remove(). Until then its packets
  *   are translated, whether this process lives or not.
  * A pair whose own packets never show up at tc ingress (NAT, or an interface that tc cannot serve) is not armed.
- * A UDP pair is translated from packet_add() on, but what the client sends only from packet_open() on.
+ * A UDP pair is translated from packet_add() on, but what the client sends only from packet_open() on. It ends by
+ * itself when it was quiet for long (packet_spec.quiet_ms): SEAM_CLOSING_KILLED.
  *
  * What cannot be translated, or with UDP is too long for the way out, goes to the stack; but with TCP after the
  * take-over it is dropped: IPv4 options,

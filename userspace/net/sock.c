@@ -363,8 +363,9 @@ void sock_incoming(int fd, sa_family_t family, int *ret_interface, uint8_t *ret_
 
 bool sock_may_fragment(int fd, sa_family_t family)
 {
-	return family == AF_INET ? get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER) != IP_PMTUDISC_DO
-				 : get_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) != IPV6_PMTUDISC_DO;
+	if (family == AF_INET)
+		return get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER) != IP_PMTUDISC_DO;
+	return get_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) != IPV6_PMTUDISC_DO;
 }
 
 bool sock_is_transparent(int fd, sa_family_t family)

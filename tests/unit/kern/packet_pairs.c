@@ -271,6 +271,43 @@ static void test_way(void **state)
 	packet_remove(&pair);
 }
 
+/* In the background; then packet_add() has nothing to wait for. */
+static void test_prepare(void **state)
+{
+	struct packet_spec spec = *spec_of(AF_INET, IPPROTO_UDP);
+	struct packet_pair pair;
+	int r;
+
+	packet_free(packet, false);
+	close(program);
+	assert_int_equal(load(), 0);
+	assert_int_equal(packet_prepare(packet, &spec), -EAGAIN);
+	for (int i = 0; i < 5000; i++) {
+		r = packet_prepare(packet, &spec);
+		if (r != -EAGAIN)
+			break;
+		usleep(1000);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(packet_add(packet, &spec, &pair), 0);
+	assert_false(packet_is_open(&pair));
+	assert_int_equal(packet_open(&pair), 0);
+	assert_true(packet_is_open(&pair));
+	packet_remove(&pair);
+	spec.end[1].interface = (int)if_nametoindex("lo");
+	assert_int_equal(packet_prepare(packet, &spec), -EOPNOTSUPP);
+	spec.end[0].interface = 4711;
+	assert_int_equal(packet_prepare(packet, &spec), -ENODEV);
+	spec = *spec_of(AF_INET, IPPROTO_UDP);
+	packet_free(packet, false); /* with some to do */
+	close(program);
+	assert_int_equal(load(), 0);
+	assert_int_equal(packet_prepare(packet, &spec), -EAGAIN);
+	packet_free(packet, false);
+	close(program);
+	assert_int_equal(load(), 0);
+}
+
 static void test_adopted(void **state)
 {
 	struct packet_pair pair = taken(), untaken = begin(AF_INET6), found;
@@ -349,11 +386,12 @@ static void test_nothing_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_missed),      cmocka_unit_test(test_disarmed),
-		cmocka_unit_test(test_closing),     cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_forged),      cmocka_unit_test(test_add),
-		cmocka_unit_test(test_way),         cmocka_unit_test(test_adopted),
-		cmocka_unit_test(test_not_adopted), cmocka_unit_test(test_nothing_left),
+		cmocka_unit_test(test_missed),       cmocka_unit_test(test_disarmed),
+		cmocka_unit_test(test_closing),      cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_forged),       cmocka_unit_test(test_add),
+		cmocka_unit_test(test_way),          cmocka_unit_test(test_prepare),
+		cmocka_unit_test(test_adopted),      cmocka_unit_test(test_not_adopted),
+		cmocka_unit_test(test_nothing_left),
 	};
 	const char *missing = enter();
 	int r;
