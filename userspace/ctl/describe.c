@@ -46,9 +46,9 @@ json_t *describe_flow(const struct flow_info *info)
 		info->rule == CONFIG_NONE ? (json_int_t)-1 : (json_int_t)info->rule, "outbound",
 		info->outbound, "method", info->method, "refused", info->refused, "packet",
 		info->packet, "adopted", (int)info->adopted, "up", describe_side(info, CLIENT),
-		"down", describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms, "taken_ms",
-		(json_int_t)info->taken_ms,
-		"attempts", describe_attempts(info->attempts, info->attempt_count));
+		"down", describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms,
+		"taken_ms", (json_int_t)info->taken_ms, "attempts",
+		describe_attempts(info->attempts, info->attempt_count));
 }
 
 json_t *describe_event(const struct flow_info *info)

@@ -145,8 +145,8 @@ static void follow(const struct parked *p)
 		struct route_answer answer;
 
 		if (p->interface[side] < 0) {
-			const struct netif *now = netif_by_index(
-				p->worker->dial_env.interfaces, way.interface);
+			const struct netif *now = netif_by_index(p->worker->dial_env.interfaces,
+								 way.interface);
 
 			question.interface = now && now->up ? way.interface : 0;
 		}

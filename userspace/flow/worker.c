@@ -175,7 +175,8 @@ void worker_drain(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_deinit(&w->listeners[i]);
 	if (w->config->relay.on_exit == EXIT_KEEP)
-		parked_end_all(w, END_DETACHED); /* they do not hold up the end: they go on without us */
+		parked_end_all(
+			w, END_DETACHED); /* they do not hold up the end: they go on without us */
 	check_drained(w);
 }
 

@@ -42,7 +42,8 @@ struct worker_stats {
 	uint64_t accepted, active, accept_pauses;
 	uint64_t ended[END_COUNT];
 	uint64_t dial_failures;
-	uint64_t bytes[SIDES], kernel_bytes[SIDES]; /* of ended flows, and before flows were parked */
+	uint64_t bytes[SIDES],
+		kernel_bytes[SIDES]; /* of ended flows, and before flows were parked */
 	uint64_t entered, spilled, broken, refused[REFUSED_COUNT];
 	uint64_t taken, missed, untaken[UNTAKEN_COUNT], adopted; /* by tc; adopted: live now */
 	uint64_t memory_used, memory_limit;
@@ -65,7 +66,7 @@ struct worker {
 	struct route_socket routes; /* of dial_env */
 	struct mem_pool flow_pool, parked_pool;
 	struct list flows;
-	struct list parked; /* struct parked, see flow/parked.h */
+	struct list parked;                 /* struct parked, see flow/parked.h */
 	size_t parked_count, adopted_count; /* adopted: of these, an earlier daemon's */
 	uint64_t next_id;
 	uint32_t max_flows;

@@ -5,7 +5,8 @@
 #include "net/sock.h"
 #include "relay/taker.h"
 
-#define ENTER_BYTES 12288U /* less than a first window of ten segments: a gap follows, which is quiet */
+#define ENTER_BYTES \
+	12288U /* less than a first window of ten segments: a gap follows, which is quiet */
 
 /* It lives, or it is no mere exchange of messages, for which to enter would cost as much as to relay them. */
 static bool is_worth_it(const struct relay *relay)
@@ -20,8 +21,7 @@ bool relay_packet_wants(const struct relay *relay)
 
 	return env->packet.packet && !relay->taker && !relay->untaken && !relay->pair.packet &&
 	       !relay->gate && (env->method == RELAY_AUTO || env->method == RELAY_PACKET) &&
-	       is_worth_it(relay) && relay_is_empty_handed(relay) &&
-	       !taker_has_ended(relay);
+	       is_worth_it(relay) && relay_is_empty_handed(relay) && !taker_has_ended(relay);
 }
 
 /* As the socket's own packets go. The route is asked for without its source where that is not ours. A pair

@@ -198,7 +198,8 @@ static void test_list(void **state)
 		 "\"packet\":\"\",\"adopted\":false,"
 		 "\"up\":{\"bytes\":10,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
-		 "\"age_ms\":0,\"taken_ms\":-1,\"attempts\":[{\"step\":\"connect\",\"address\":\"%s\","
+		 "\"age_ms\":0,\"taken_ms\":-1,\"attempts\":[{\"step\":\"connect\",\"address\":\"%"
+		 "s\","
 		 "\"interface\":\"\",\"start_ms\":0,\"took_ms\":0,\"result\":\"connected\"}]}",
 		 addr_format(&flow.source, source), addr_format(&fix.server, destination),
 		 destination);
