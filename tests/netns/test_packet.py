@@ -307,7 +307,7 @@ def adopted(env, client):
     flow = env.daemon.flow_of(client)
     check(flow and flow["adopted"] and flow["state"] == "parked" and flow["method"] == "packet", f"{flow}")
     check(flow["outbound"] == "direct" and flow["inbound"] == "in", f"{flow}")
-    check(flow["up"]["bytes"] >= 1100 and flow["down"]["bytes"] >= 1100, f"{flow}")
+    check(flow["up"]["bytes"] >= 1000 and flow["down"]["bytes"] >= 1000, f"{flow}")
     return flow
 
 
