@@ -85,7 +85,9 @@ void no_delay(int fd)
 
 enum kind { BULK, REVERSE, PINGPONG, CONNECT, IDLE, PARKED, KIND_COUNT };
 
-static const char *const kind_names[] = { "bulk", "reverse", "pingpong", "connect", "idle", "parked" };
+static const char *const kind_names[] = {
+	"bulk", "reverse", "pingpong", "connect", "idle", "parked"
+};
 static const size_t message_bytes[] = { 0, 0, 64, 1024, 1, 1 };
 
 struct flow {
@@ -418,7 +420,8 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], kind_names[kind]))
 			return client(kind, argv + 2);
 	}
-	fprintf(stderr, "usage: load server PORT CLIENT\n"
-			"       load bulk|reverse|pingpong|connect|idle|parked ADDR PORT FLOWS SECONDS\n");
+	fprintf(stderr,
+		"usage: load server PORT CLIENT\n"
+		"       load bulk|reverse|pingpong|connect|idle|parked ADDR PORT FLOWS SECONDS\n");
 	return 2;
 }

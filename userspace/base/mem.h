@@ -9,8 +9,8 @@
  * handed out again first. */
 struct mem_pool {
 	size_t size;
-	size_t used;   /* objects handed out */
-	size_t chunks; /* that hold them */
+	size_t used;      /* objects handed out */
+	size_t chunks;    /* that hold them */
 	struct list room; /* chunks with free objects */
 };
 

@@ -1,7 +1,7 @@
 /* packet - has tc take the two connections of a relay over (kern/packet.h): finds a moment at which both are
  * quiet, or makes one.
  *
- * Copy carries the relay meanwhile. Three ways, each tried when it fits:
+ * It begins after enter_after reads or some KiB. Copy carries the relay meanwhile. Three ways, each tried when it fits:
  * - it is quiet by itself: armed, the next packet takes it;
  * - it talks all the time, in short messages: one of them waits 2 ms, then it is armed, and the answer to
  *   the message takes it;

@@ -5,14 +5,23 @@
 #include "net/sock.h"
 #include "relay/taker.h"
 
+#define ENTER_BYTES \
+	12288U /* less than a first window of ten segments: a gap follows, which is quiet */
+
+/* It lives, or it is no mere exchange of messages, for which to enter would cost as much as to relay them. */
+static bool is_worth_it(const struct relay *relay)
+{
+	return relay->reads >= relay->env->enter_after ||
+	       relay->pump[CLIENT].bytes + relay->pump[UPSTREAM].bytes >= ENTER_BYTES;
+}
+
 bool relay_packet_wants(const struct relay *relay)
 {
 	const struct relay_env *env = relay->env;
 
 	return env->packet.packet && !relay->taker && !relay->untaken && !relay->pair.packet &&
 	       !relay->gate && (env->method == RELAY_AUTO || env->method == RELAY_PACKET) &&
-	       relay->reads >= env->enter_after && relay_is_empty_handed(relay) &&
-	       !taker_has_ended(relay);
+	       is_worth_it(relay) && relay_is_empty_handed(relay) && !taker_has_ended(relay);
 }
 
 /* As the socket's own packets go. The route is asked for without its source where that is not ours. A pair

@@ -192,6 +192,22 @@ static void taken_when_quiet(void **state)
 	teardown(&f);
 }
 
+/* An exchange of messages is not worth it; what moves a few of them is. */
+static void entered_by_bytes(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 0);
+	f.rig.env.enter_after = 1000;
+	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
+	turns_for(&f, 30);
+	assert_int_equal(kernel.added, 0);
+	assert_good(&f.rig, pair_send(&f.pair, UPSTREAM, 20000));
+	turns_until_armed(&f, 1);
+	assert_int_equal(kernel.added, 1);
+	teardown(&f);
+}
+
 /* Packets come by though no byte moves: acknowledgements, keep-alive. */
 static void not_while_packets_come(void **state)
 {
@@ -486,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(taken_when_quiet),
+		cmocka_unit_test(entered_by_bytes),
 		cmocka_unit_test(not_while_packets_come),
 		cmocka_unit_test(bytes_disarm),
 		cmocka_unit_test(unseen),
