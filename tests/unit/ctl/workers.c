@@ -195,7 +195,7 @@ static void test_list(void **state)
 		 "{\"id\":1,\"state\":\"relay\",\"inbound\":\"in\",\"source\":\"%s\","
 		 "\"destination\":\"%s\",\"domain\":\"\",\"protocol\":\"\",\"rule\":-1,"
 		 "\"outbound\":\"direct\",\"method\":\"copy\",\"refused\":\"\","
-		 "\"packet\":\"\",\"adopted\":false,"
+		 "\"packet\":\"\",\"missed\":\"\",\"adopted\":false,"
 		 "\"up\":{\"bytes\":10,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"age_ms\":0,\"attempts\":[{\"step\":\"connect\",\"address\":\"%s\","
@@ -280,7 +280,7 @@ static void expect_event(int fd, const char *event, const char *reason)
 	assert_string_equal(kit_string(line, "outbound"), "direct");
 	assert_string_equal(kit_string(line, "reason"), reason);
 	assert_int_equal(json_integer_value(json_object_get(line, "id")), 2);
-	assert_int_equal(json_object_size(line), 19);
+	assert_int_equal(json_object_size(line), 20);
 	json_decref(line);
 }
 

@@ -34,8 +34,6 @@ static void arm(const struct packet_pair *pair)
 
 static void expect_missed(struct packet_pair *pair, const struct fields *f, unsigned why)
 {
-	char text[64];
-
 	assert_int_equal(send_one(f), PASS);
 	assert_int_equal(packet_state(pair), SEAM_PACKET_MISSED);
 	assert_int_equal(packet_why(pair), 1U << why);
