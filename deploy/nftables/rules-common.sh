@@ -192,7 +192,7 @@ route_check() {
 # Nothing here has a say in packets that tc translates already.
 mention_taken() {
 	[[ -z $(compgen -G '/sys/fs/bpf/seam_*/packet_v*') ]] ||
-		echo "${0##*/}: flows that tc carries go on; to end them: seamctl packet remove," \
+		echo "${0##*/}: flows that tc carries, if there are any, go on; to end them: seamctl packet remove," \
 			"or seamd cleanup where no seamd runs" >&2
 }
 

@@ -99,7 +99,7 @@ static void show_side(const json_t *flow, const char *name)
 void show_flow(const json_t *flow)
 {
 	static const char *const words[] = { "inbound", "outbound", "method",
-					    "packet",  "missed",   "refused" };
+					     "packet",  "missed",   "refused" };
 	char age[SHOW_MAX];
 	const json_t *attempt;
 	size_t i;

@@ -30,11 +30,10 @@ static void show_packet(const json_t *packet)
 		printf("not used: ");
 		show_text(show_string(packet, "reason"));
 	}
-	printf("\n  taken    %" PRIu64 "\n  adopted  %" PRIu64
-	       "\n  pairs    %" PRIu64 " of at most %" PRIu64 "\n",
+	printf("\n  taken    %" PRIu64 "\n  adopted  %" PRIu64 "\n  pairs    %" PRIu64
+	       " of at most %" PRIu64 "\n",
 	       show_number(packet, "taken"), show_number(packet, "adopted"),
-	       show_number(packet, "pairs"),
-	       show_number(packet, "pairs_max"));
+	       show_number(packet, "pairs"), show_number(packet, "pairs_max"));
 	show_reasons("missed", json_object_get(packet, "missed_by"));
 	show_reasons("refused", json_object_get(packet, "refused"));
 }

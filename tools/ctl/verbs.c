@@ -31,7 +31,8 @@ static const struct verb verbs[] = {
 	  .operands = { { "ID", "flow", true } },
 	  .show = show_udp_killed },
 	{ .name = "packet remove",
-	  .help = "reset the flows that tc carries and detach its programs, until the daemon is started again",
+	  .help = "reset the flows that tc carries and detach its programs, until the daemon is "
+		  "started again",
 	  .show = show_packet_removed },
 	{ .name = "interfaces",
 	  .help = "the network interfaces as the daemon sees them",

@@ -30,6 +30,6 @@ struct verb {
 const struct verb *verb_find(char ***words);
 int verbs_usage(FILE *out, int code); /* returns @code */
 
-verb_fn show_status, show_flows, show_flow, show_killed, show_packet_removed, show_event, show_interfaces, show_metrics,
-	show_log, show_version, show_udp, show_udp_killed, show_explain, show_outbounds,
-	show_selected, show_tests;
+verb_fn show_status, show_flows, show_flow, show_killed, show_packet_removed, show_event,
+	show_interfaces, show_metrics, show_log, show_version, show_udp, show_udp_killed,
+	show_explain, show_outbounds, show_selected, show_tests;

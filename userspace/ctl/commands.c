@@ -47,11 +47,11 @@ static json_t *describe_packet(const struct ctl_context *context, const struct w
 	struct packet *packet = context->packet;
 
 	return json_pack("{s:b, s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:o}", "available",
-			 (int)server_packet_takes(context), "reason",
-			 server_packet_reason(context), "taken",
-			 (json_int_t)sum->taken, "missed", (json_int_t)sum->missed, "missed_by",
-			 counts_of(relay_missed_names, sum->missed_why, 0, RELAY_MISSED_COUNT), "adopted",
-			 (json_int_t)sum->adopted, "pairs",
+			 (int)server_packet_takes(context), "reason", server_packet_reason(context),
+			 "taken", (json_int_t)sum->taken, "missed", (json_int_t)sum->missed,
+			 "missed_by",
+			 counts_of(relay_missed_names, sum->missed_why, 0, RELAY_MISSED_COUNT),
+			 "adopted", (json_int_t)sum->adopted, "pairs",
 			 (json_int_t)(packet ? packet_pairs_used(packet) : 0), "pairs_max",
 			 (json_int_t)(packet ? packet_pairs_max(packet) : 0), "refused",
 			 counts_of(relay_untaken_names, sum->untaken, 1, UNTAKEN_COUNT));

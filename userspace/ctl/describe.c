@@ -37,7 +37,8 @@ json_t *describe_flow(const struct flow_info *info)
 	char source[ADDR_STRLEN], destination[ADDR_STRLEN], missed[RELAY_MISSED_STRLEN];
 
 	return json_pack(
-		"{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:I, "
+		"{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:o, "
+		"s:I, "
 		"s:o}",
 		"id", (json_int_t)info->id, "state", flow_state_names[info->state], "inbound",
 		info->inbound, "source", addr_format(&info->source, source), "destination",
@@ -45,9 +46,10 @@ json_t *describe_flow(const struct flow_info *info)
 		info->protocol ? protocol_names[info->protocol] : "", "rule",
 		info->rule == CONFIG_NONE ? (json_int_t)-1 : (json_int_t)info->rule, "outbound",
 		info->outbound, "method", info->method, "refused", info->refused, "packet",
-		info->packet, "missed", relay_missed_format(info->missed, missed), "adopted", (int)info->adopted, "up", describe_side(info, CLIENT),
-		"down", describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms,
-		"attempts", describe_attempts(info->attempts, info->attempt_count));
+		info->packet, "missed", relay_missed_format(info->missed, missed), "adopted",
+		(int)info->adopted, "up", describe_side(info, CLIENT), "down",
+		describe_side(info, UPSTREAM), "age_ms", (json_int_t)info->age_ms, "attempts",
+		describe_attempts(info->attempts, info->attempt_count));
 }
 
 json_t *describe_event(const struct flow_info *info)

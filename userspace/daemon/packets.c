@@ -40,7 +40,8 @@ static int find_dir(struct packets *p)
 
 	if (!cookie)
 		return fail(p, "SO_NETNS_COOKIE", -EOPNOTSUPP);
-	snprintf(p->dir, sizeof(p->dir), PIN_ROOT "/" PIN_PREFIX "%llu", (unsigned long long)cookie);
+	snprintf(p->dir, sizeof(p->dir), PIN_ROOT "/" PIN_PREFIX "%llu",
+		 (unsigned long long)cookie);
 	return 0;
 }
 
@@ -49,8 +50,8 @@ static void sweep(void)
 	unsigned count = packet_sweep(PIN_ROOT, PIN_PREFIX);
 
 	if (count)
-		log_info("daemon", "packet: removed the pins of %u network namespaces that are gone",
-			 count);
+		log_info("daemon",
+			 "packet: removed the pins of %u network namespaces that are gone", count);
 }
 
 static int load(struct packets *p, const struct config *config, bool wanted)
