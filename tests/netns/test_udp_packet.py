@@ -127,6 +127,23 @@ def off(env, family):
     check(session_of(env, client)["method"] == "direct", "translated although it is off")
 
 
+def removed(env, family):
+    """Packets are removed by hand: sessions go on in user space, with all counters, until their own timeout."""
+    client, server, peer = open_pair(env, family)
+    before, config = session_of(env, client), env.daemon.config
+    env.daemon.ctl("packet", "remove")
+    for _ in range(40):
+        check(exchange(client, server) == peer, "another source")
+    time.sleep(1)
+    check(exchange(client, server) == peer, "another source")
+    told = session_of(env, client)
+    check(told["id"] == before["id"] and told["method"] == "direct", f"{told}")
+    for way in ("up", "down"):
+        check(told[way]["datagrams"] == before[way]["datagrams"] + 41 and not told[way]["translated"], f"{told}")
+    env.daemon.stop()
+    env.daemon.start(config)
+
+
 def main():
     suite = Suite()
     for family in ("v4", "v6"):
@@ -135,6 +152,7 @@ def main():
         for size in (1200, 1472 if family == "v4" else 1452, 4096, 65507):
             suite.add(f"udp-packet/bulk/{size}/{family}", bulk, PACKET, family=family, size=size)
         suite.add(f"udp-packet/idle/{family}", idle, SHORT, family=family)
+        suite.add(f"udp-packet/removed/{family}", removed, SHORT, family=family)
         suite.add(f"udp-packet/off/{family}", off, OFF, family=family)
     return suite.run()
 
