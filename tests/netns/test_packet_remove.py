@@ -164,8 +164,8 @@ def other_size(env, alive):
     told = [line for line in env.daemon.log_lines() if "as it had" in line]
     if alive:
         check(after == before and len(told) == 1, f"{before}, then {after}: {told}")
-        adopted(env, client)
         ping_pong(client, server, 5, 100)
+        adopted(env, client)
     else:
         check(after < before and not told, f"{before}, then {after}: {told}")
     warm_many(env, 20)

@@ -132,6 +132,7 @@ def removed(env, family):
     client, server, peer = open_pair(env, family)
     before, config = session_of(env, client), env.daemon.config
     env.daemon.ctl("packet", "remove")
+    check(session_of(env, client)["idle_ms"] < 2000, f"{session_of(env, client)}")
     for _ in range(40):
         check(exchange(client, server) == peer, "another source")
     time.sleep(1)
