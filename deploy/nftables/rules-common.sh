@@ -189,6 +189,13 @@ route_check() {
 	return $status
 }
 
+# Nothing here has a say in packets that tc translates already.
+mention_taken() {
+	[[ -z $(compgen -G '/sys/fs/bpf/seam_*/packet_v*') ]] ||
+		echo "${0##*/}: flows that tc carries, if there are any, go on; to end them: seamctl packet remove," \
+			"or seamd cleanup where no seamd runs" >&2
+}
+
 rules_main() {
 	local command=${1-} family status=0
 	case $command in
@@ -217,6 +224,7 @@ rules_main() {
 		for family in $(families); do
 			route_remove "$family"
 		done
+		mention_taken
 		;;
 	show)
 		rules_show

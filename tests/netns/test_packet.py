@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import functools
 import json
+import re
 import socket
 import sys
 import threading
@@ -362,7 +363,8 @@ def server_setting(env, name, value):
 
 
 def refused(env, setting, value, reason):
-    """The two connections differ: never taken, and the sockmap carries it."""
+    """The two connections differ: never taken, the sockmap carries it, and each is told why."""
+    env.daemon.ctl("log", "debug")
     with server_setting(env, setting, value):
         client, server = env.pair()
     for _ in range(100):
@@ -372,6 +374,9 @@ def refused(env, setting, value, reason):
         if flow["packet"]:
             break
     check(flow["packet"] == reason, f"{flow}")
+    check(any(f"packet: not taken: {reason}" in line for line in env.daemon.log_lines()), "not in the log")
+    check(re.search(f'seam_packet_refused_total{{reason="{reason}"}} [1-9]', env.daemon.ctl("metrics")), "not in the metrics")
+    env.daemon.ctl("log", "info")
     ping_pong(client, server, 20, 100)
     flow = env.daemon.flow_of(client)
     check(flow["method"] == ("sockmap" if env.daemon.config.method == "auto" else "copy"), f"{flow}")

@@ -164,8 +164,8 @@ def other_size(env, alive):
     told = [line for line in env.daemon.log_lines() if "as it had" in line]
     if alive:
         check(after == before and len(told) == 1, f"{before}, then {after}: {told}")
-        adopted(env, client)
         ping_pong(client, server, 5, 100)
+        adopted(env, client)
     else:
         check(after < before and not told, f"{before}, then {after}: {told}")
     warm_many(env, 20)
@@ -196,14 +196,14 @@ def gone_namespace(env):
 
 def main():
     suite = Suite()
-    suite.add("packet-remove/daemon", by_daemon, QUIET, 40)
-    suite.add("packet-remove/daemon/auto", by_daemon, AUTO, 40)
-    suite.add("packet-remove/alone", without_daemon, QUIET, 40)
+    suite.add("packet-remove/daemon", by_daemon, QUIET, 60)
+    suite.add("packet-remove/daemon/auto", by_daemon, AUTO, 60)
+    suite.add("packet-remove/alone", without_daemon, QUIET, 60)
     suite.add("packet-remove/broken-pins", broken_pins, QUIET)
     for method in ("auto", "packet"):
         suite.add(f"packet-remove/second-daemon/{method}", second_daemon, QUIET, method=method)
     for alive in (True, False):
-        suite.add(f"packet-remove/other-size/{'alive' if alive else 'none'}", other_size, QUIET, 40, alive=alive)
+        suite.add(f"packet-remove/other-size/{'alive' if alive else 'none'}", other_size, QUIET, 60, alive=alive)
     suite.add("packet-remove/gone-namespace", gone_namespace, QUIET, 60)
     return suite.run()
 

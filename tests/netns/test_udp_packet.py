@@ -246,6 +246,24 @@ def off(env, family):
     check(session_of(env, client)["method"] == "direct", "translated although it is off")
 
 
+def removed(env, family):
+    """Packets are removed by hand: sessions go on in user space, with all counters, until their own timeout."""
+    client, server, peer = open_pair(env, family)
+    before, config = session_of(env, client), env.daemon.config
+    env.daemon.ctl("packet", "remove")
+    check(session_of(env, client)["idle_ms"] < 2000, f"{session_of(env, client)}")
+    for _ in range(40):
+        check(exchange(client, server) == peer, "another source")
+    time.sleep(1)
+    check(exchange(client, server) == peer, "another source")
+    told = session_of(env, client)
+    check(told["id"] == before["id"] and told["method"] == "direct", f"{told}")
+    for way in ("up", "down"):
+        check(told[way]["datagrams"] == before[way]["datagrams"] + 41 and not told[way]["translated"], f"{told}")
+    env.daemon.stop()
+    env.daemon.start(config)
+
+
 def main():
     suite = Suite()
     for family in ("v4", "v6"):
@@ -255,6 +273,7 @@ def main():
             suite.add(f"udp-packet/bulk/{size}/{family}", bulk, PACKET, family=family, size=size)
         suite.add(f"udp-packet/idle/{family}", idle, SHORT, family=family)
         suite.add(f"udp-packet/rests/{family}", rests, SHORT, family=family)
+        suite.add(f"udp-packet/removed/{family}", removed, SHORT, family=family)
         suite.add(f"udp-packet/off/{family}", off, OFF, family=family)
         suite.add(f"udp-packet/own-name/{family}", own_name, unmapped(family), family=family)
         suite.add(f"udp-packet/other-gateway/{family}", other_gateway, PACKET, 30, family=family)

@@ -122,7 +122,8 @@ static const struct schema_key keys[] = {
 	  .help = "quiet time that ends a flow; 0s: no limit" },
 	{ RELAY, "packet", KEY_ENUM, FIELD(config_relay, packet), WORDS(relay_packet_names),
 	  .initial = "auto",
-	  .help = "auto: packets of established flows are translated past the sockets" },
+	  .help = "auto: packets of established flows are translated past the sockets and "
+		  "netfilter" },
 	{ RELAY, "stall_after", KEY_SIZE, FIELD(config_relay, stall_after), RANGE("0", "1TiB"),
 	  .initial = "16MiB",
 	  .help = "bytes of a flow that is never quiet before it is paused for that; 0: never" },

@@ -1,5 +1,6 @@
 /* What is asked and what is answered, by a server without workers. */
 #include "base/log.h"
+#include "ctl/describe.h"
 #include "kit.h"
 
 static int setup(void **state)
@@ -42,11 +43,14 @@ static void test_status(void **state)
 		"\"refused\":{\"unfit\":0,\"no-slot\":0,\"memory-limit\":0,\"sockets-refused\":0,"
 		"\"kernel-tainted\":0,\"too-many-spills\":0,\"mptcp\":0},"
 		"\"packet\":{\"available\":false,\"reason\":\"\",\"taken\":0,\"missed\":0,"
+		"\"missed_by\":{\"moved\":0,\"flags\":0,\"socket\":0,\"state\":0,"
+		"\"unacked\":0,\"order\":0,\"owed\":0,\"mss\":0,\"timestamp\":0,\"sack\":0,"
+		"\"ecn\":0,\"option\":0,\"ip\":0,\"layer\":0,\"withdrawn\":0},"
 		"\"adopted\":0,\"pairs\":0,\"pairs_max\":0,\"refused\":{\"family\":0,"
 		"\"netns\":0,\"mptcp\":0,\"no-route\":0,\"interface\":0,\"no-pair\":0,"
 		"\"tuple\":0,\"unseen\":0,\"busy\":0,\"sockets-refused\":0,"
 		"\"no-memory\":0,\"mss\":0,\"timestamps\":0,\"sack\":0,\"ecn\":0,"
-		"\"option\":0,\"layer\":0}}},\"memory\":{\"used\":0,"
+		"\"option\":0,\"layer\":0,\"removed\":0}}},\"memory\":{\"used\":0,"
 		"\"limit\":0}}";
 	int fd = kit_connect(*state);
 	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"status\"}");
@@ -135,6 +139,65 @@ static void test_metrics(void **state)
 	close(fd);
 }
 
+static void assert_counted(const char *text, const char *name, const char *reason)
+{
+	char line[128];
+
+	if (reason)
+		snprintf(line, sizeof(line), "\n%s{reason=\"%s\"} 0\n", name, reason);
+	else
+		snprintf(line, sizeof(line), "\n%s 0\n", name);
+	if (!strstr(text, line))
+		fail_msg("not in the metrics: %s", line);
+}
+
+/* Why tc does not carry a flow is told by the metrics and of the flow. */
+static void test_packet_reasons(void **state)
+{
+	int fd = kit_connect(*state);
+	json_t *data = kit_data(*state, fd, "{\"v\":1,\"cmd\":\"metrics\"}"), *flow;
+	const char *text = json_string_value(data);
+	struct flow_info info = { .inbound = "",
+				  .outbound = "",
+				  .method = "",
+				  .refused = "",
+				  .side = { { .gate = "" }, { .gate = "" } } };
+
+	assert_counted(text, "seam_packet_taken_total", NULL);
+	assert_counted(text, "seam_packet_missed_total", NULL);
+	assert_counted(text, "seam_packet_adopted", NULL);
+	for (int why = UNTAKEN_NOT + 1; why < UNTAKEN_COUNT; why++) {
+		assert_counted(text, "seam_packet_refused_total", relay_untaken_names[why]);
+		info.packet = relay_untaken_names[why];
+		flow = describe_flow(&info);
+		assert_string_equal(kit_string(flow, "packet"), relay_untaken_names[why]);
+		json_decref(flow);
+	}
+	for (int why = 0; why < RELAY_MISSED_COUNT; why++) {
+		assert_counted(text, "seam_packet_missed_reasons_total", relay_missed_names[why]);
+		info.missed = 1U << why;
+		flow = describe_flow(&info);
+		assert_string_equal(kit_string(flow, "missed"), relay_missed_names[why]);
+		json_decref(flow);
+	}
+	json_decref(data);
+	close(fd);
+}
+
+static void test_packet_not_loaded(void **state)
+{
+	struct kit *kit = *state;
+	int fd;
+
+	ctl_server_free(kit->server);
+	kit->context.packet_reason = "relay.packet is off";
+	kit_serve(kit);
+	fd = kit_connect(kit);
+	kit_refused(kit, fd, "{\"v\":1,\"cmd\":\"packet remove\"}",
+		    "packet is not loaded: relay.packet is off");
+	close(fd);
+}
+
 static void test_log(void **state)
 {
 	int fd = kit_connect(*state);
@@ -161,13 +224,13 @@ static void test_help(void **state)
 	unsigned mutating = 0, arguments = 0;
 	size_t i;
 
-	assert_int_equal(json_array_size(data), 16);
+	assert_int_equal(json_array_size(data), 17);
 	json_array_foreach (data, i, command) {
 		assert_true(strlen(kit_string(command, "help")) > 5);
 		mutating += json_is_true(json_object_get(command, "mutating"));
 		arguments += (unsigned)json_array_size(json_object_get(command, "arguments"));
 	}
-	assert_int_equal(mutating, 4);
+	assert_int_equal(mutating, 5);
 	assert_int_equal(arguments, 24);
 	json_decref(data);
 	close(fd);
@@ -274,6 +337,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_interfaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_interfaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packet_reasons, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_packet_not_loaded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_id, setup, teardown),

@@ -195,7 +195,7 @@ static void test_list(void **state)
 		 "{\"id\":1,\"state\":\"relay\",\"inbound\":\"in\",\"source\":\"%s\","
 		 "\"destination\":\"%s\",\"domain\":\"\",\"protocol\":\"\",\"rule\":-1,"
 		 "\"outbound\":\"direct\",\"method\":\"copy\",\"refused\":\"\","
-		 "\"packet\":\"\",\"adopted\":false,"
+		 "\"packet\":\"\",\"missed\":\"\",\"adopted\":false,"
 		 "\"up\":{\"bytes\":10,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"down\":{\"bytes\":200,\"kernel_bytes\":0,\"gate\":\"\",\"spills\":0},"
 		 "\"age_ms\":0,\"taken_ms\":-1,\"attempts\":[{\"step\":\"connect\",\"address\":\"%"

@@ -377,7 +377,7 @@ static void a_message_that_may_not_wait(void **state)
 	assert_good(&f.rig, pair_send_both(&f.pair, 1000));
 	f.pair.way[CLIENT].stalled = true;
 	while (!unacked(f.pair.side[UPSTREAM].fd)) {
-		f.pair.way[CLIENT].total += 2000;
+		f.pair.way[CLIENT].total += 8000;
 		turns_for(&f, 100); /* more than an acknowledgement is delayed */
 	}
 	t = f.pair.relay.taker;
