@@ -104,7 +104,10 @@ def pppd(env, place, name, mtu, words, **files):
         for daemon in daemons:
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(5)
+            daemon.kill()
+            daemon.wait()
 
 
 def up(env, side, name):
@@ -119,7 +122,8 @@ def ppp(env, place):
     near, far, _, number = NET[place]
     ends = socket.socketpair()
     try:
-        with pppd(env, place, f"ppp{number}", 1500, lambda side: ["notty", "local"], **dict(zip((near, far), ends))) as told:
+        with pppd(env, place, f"ppp{number}", 1500, lambda side: ["notty", "local"],
+                  **dict(zip((near, far), ends))) as told:
             yield told
     finally:
         for end in ends:
@@ -150,8 +154,8 @@ def netem(env, place):
     near, far, wire, _ = NET[place]
     try:
         for side in (near, far):
-            probe(env, side, "tc", "qdisc", "add", "dev", wire, "root", "netem", "limit", "10000", "delay", "5ms", "1ms",
-                  "duplicate", "1%", "loss", "0.5%", "reorder", "99%", "50%")
+            probe(env, side, "tc", "qdisc", "add", "dev", wire, "root", "netem", "limit", "10000", "delay", "5ms",
+                  "1ms", "duplicate", "1%", "loss", "0.5%", "reorder", "99%", "50%")
         yield wire, 1500
     finally:
         for side in (near, far):
