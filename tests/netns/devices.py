@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 
-from verdict import Failure, Skip, wait_for
+from verdict import Failure, Skip, check, wait_for
 
 NET = {"lan": ("router", "client", "lan0", 1), "wan": ("router", "server", "wan0", 2)}  # near, far, wire, number
 PPPOE_SESSION = 7
@@ -24,7 +24,10 @@ def probe(env, side, *argv, stdin=None):
     try:
         return env.lab.run(side, *argv, stdin=stdin)
     except Failure as failure:
-        raise Skip(f"not with this kernel: {' '.join(str(failure).split())}") from None
+        text = " ".join(str(failure).split())
+        if "nknown" in text or "not supported" in text:
+            raise Skip(f"not with this kernel: {text}") from None
+        raise
 
 
 def mac(env, side, wire):
@@ -55,17 +58,18 @@ def wireguard(env, place):
     """The kernel's own, over the wire."""
     need("wg")
     near, far, wire, number = NET[place]
-    name, keys = f"wg{number}", {}
+    name, port, keys = f"wg{number}", 51890 + number, {}
     try:
         for side in (near, far):
             probe(env, side, "ip", "link", "add", name, "type", "wireguard")
             private = env.lab.run(side, "wg", "genkey")
             keys[side] = env.lab.run(side, "wg", "pubkey", stdin=private).strip()
-            env.lab.run(side, "wg", "set", name, "listen-port", "51899", "private-key", "/dev/stdin", stdin=private)
+            env.lab.run(side, "wg", "set", name, "listen-port", str(port), "private-key", "/dev/stdin",
+                        stdin=private)
         for side, other in ((near, far), (far, near)):
             host = {"router": 1, "client": 2, "server": 2}[other]
             env.lab.run(side, "wg", "set", name, "peer", keys[other], "allowed-ips", "0.0.0.0/0,::/0", "endpoint",
-                        f"10.77.{number}.{host}:51899")
+                        f"10.77.{number}.{host}:{port}")
         yield name, 1420
     finally:
         remove(env, name, near, far)
@@ -87,20 +91,26 @@ def pppd(env, place, name, mtu, words, **files):
     daemons = []
     try:
         for side, local, remote in ((near, own, other), (far, other, own)):
-            argv = ["nsenter", f"--net={env.lab.path(side)}", "pppd", *words(side), "nodetach", "noauth", "local",
+            argv = ["nsenter", f"--net={env.lab.path(side)}", "pppd", *words(side), "nodetach", "noauth",
                     "nodefaultroute", "noccp", "nobsdcomp", "nodeflate", "lcp-echo-interval", "0", "mtu", str(mtu),
                     "mru", str(mtu), "ifname", name, f"{local}:{remote}"]
             line = files.get(side, subprocess.DEVNULL)
             daemons.append(subprocess.Popen(argv, stdin=line, stdout=line if files else subprocess.DEVNULL,
                                             stderr=subprocess.DEVNULL))
         for side in (near, far):
-            wait_for(lambda side=side: up(env, side, name), lambda: f"no {name}: {[d.poll() for d in daemons]}", 20, 0.1)
+            wait_for(lambda side=side: up(env, side, name) or any(daemon.poll() is not None for daemon in daemons),
+                     f"no {name} comes up", 20, 0.1)
+        ended = [daemon.poll() for daemon in daemons if daemon.poll() is not None]
+        check(not ended, f"pppd ended with {ended}")
         yield name, mtu
     finally:
         for daemon in daemons:
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(5)
+            daemon.kill()
+            daemon.wait()
 
 
 def up(env, side, name):
@@ -115,7 +125,8 @@ def ppp(env, place):
     near, far, _, number = NET[place]
     ends = socket.socketpair()
     try:
-        with pppd(env, place, f"ppp{number}", 1500, lambda side: ["notty"], **dict(zip((near, far), ends))) as told:
+        with pppd(env, place, f"ppp{number}", 1500, lambda side: ["notty", "local"],
+                  **dict(zip((near, far), ends))) as told:
             yield told
     finally:
         for end in ends:
@@ -130,7 +141,7 @@ def pppoe(env, place):
         socket.socket(24, socket.SOCK_STREAM, 0).close()  # AF_PPPOX
     except OSError as error:
         raise Skip(f"no PPPoE with this kernel: {error.strerror}") from None
-    plugins = glob.glob("/usr/lib/**/rp-pppoe.so", recursive=True)
+    plugins = glob.glob("/usr/lib/pppd/*/rp-pppoe.so")
     if not plugins:
         raise Skip("pppd has no rp-pppoe.so")
     near, far, wire, number = NET[place]
@@ -146,8 +157,8 @@ def netem(env, place):
     near, far, wire, _ = NET[place]
     try:
         for side in (near, far):
-            probe(env, side, "tc", "qdisc", "add", "dev", wire, "root", "netem", "limit", "10000", "delay", "5ms", "1ms",
-                  "duplicate", "1%", "loss", "0.5%", "reorder", "99%", "50%")
+            probe(env, side, "tc", "qdisc", "add", "dev", wire, "root", "netem", "limit", "10000", "delay", "5ms",
+                  "1ms", "duplicate", "1%", "loss", "0.5%", "reorder", "99%", "50%")
         yield wire, 1500
     finally:
         for side in (near, far):

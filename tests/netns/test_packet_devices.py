@@ -96,8 +96,10 @@ def main():
     suite = Suite()
     for kind in KINDS:
         for places in (("lan",), ("wan",), ("lan", "wan")):
+            if kind == "ppp" and len(places) > 1:
+                continue  # two lines in user space take too long
             for family in ("v4", "v6"):
-                suite.add(f"{kind}/{'-'.join(places)}/{family}", carried, QUIET, 60, kind=kind, places=places,
+                suite.add(f"{kind}/{'-'.join(places)}/{family}", carried, QUIET, 120, kind=kind, places=places,
                           family=family)
     return suite.run()
 
