@@ -98,8 +98,11 @@ static __always_inline int send_on(struct __sk_buff *skb, struct frame *f, struc
 	}
 	__sync_fetch_and_add(&s->packets, 1);
 	__sync_fetch_and_add(&s->bytes, f->payload);
-	if (f->key.protocol == IPPROTO_TCP)
+	if (f->key.protocol == IPPROTO_TCP) {
 		record(f, p, side);
+		if (unstring(skb))
+			return TC_ACT_SHOT;
+	}
 	if (seam_translate(skb, f, p, side))
 		return TC_ACT_SHOT;
 	read_way(o, &f->way);

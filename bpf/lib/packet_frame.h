@@ -11,6 +11,7 @@
 #define IP_OFFSET       0x1fff
 #define ECN_CE          3 /* all bits of ECN: congestion was experienced (RFC 3168) */
 #define TCP_OPTIONS_MAX 40
+#define GSO_FRAGLIST    (1U << 18) /* SKB_GSO_FRAGLIST, 5.6 */
 
 struct tcp_head {
 	struct tcphdr th;
@@ -173,6 +174,25 @@ static void read_options(struct frame *f)
 	else if (f->options)
 		bpf_loop(TCP_OPTIONS_MAX, on_option_byte, f, 0);
 	f->tsval = f->ts_at ? get32(f->old.options, f->ts_at) : 0;
+}
+
+extern void *bpf_cast_to_kern_ctx(void *) __ksym __weak; /* 6.2 */
+
+/* Segments that GRO has only strung together (rx-gro-list; TCP since 6.10, where no socket wants them) keep a header
+ * each, but one is translated: they become one segment. 0, or -errno. */
+static __always_inline long unstring(struct __sk_buff *skb)
+{
+	struct skb_shared_info *info;
+	struct sk_buff *kernel;
+	__u32 type = 0;
+
+	if (!skb->gso_size || !bpf_cast_to_kern_ctx)
+		return 0;
+	kernel = bpf_cast_to_kern_ctx(skb);
+	info = (void *)(kernel->head + kernel->end);
+	if (bpf_core_read(&type, sizeof(type), &info->gso_type) || !(type & GSO_FRAGLIST))
+		return 0;
+	return bpf_skb_pull_data(skb, skb->len);
 }
 
 /* 0, or -1: shorter than it says. */

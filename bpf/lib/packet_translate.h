@@ -32,6 +32,18 @@ static void note_congestion(const struct frame *f, struct seam_pair *p, __u32 si
 		__sync_fetch_and_and(&p->ecn, ~echo);
 }
 
+/* Segments of one host may be on several CPUs: whoever is late must not take it back, or what answers the last one
+ * would not be plausible any more. */
+static __always_inline void raise(__u32 *end, __u32 to)
+{
+	for (int i = 0; i < 4; i++) {
+		__u32 now = *(volatile __u32 *)end;
+
+		if ((__s32)(to - now) <= 0 || __sync_val_compare_and_swap(end, now, to) == now)
+			return;
+	}
+}
+
 static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
@@ -45,8 +57,7 @@ static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 	}
 	if (!th->ack || !plausible(f, s, o))
 		return;
-	if ((__s32)(end - s->end) > 0)
-		s->end = end;
+	raise(&s->end, end);
 	if ((__s32)(f->ack - s->ack) >= 0) {
 		s->ack = f->ack;
 		s->window = (__u32)bpf_ntohs(th->window) << (p->scale[side & 1] & 15);

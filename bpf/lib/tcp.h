@@ -1,6 +1,15 @@
 /* tcp - the few kernel fields that the programs read; CO-RE finds their offsets at load time. */
 #pragma once
 
+struct skb_shared_info {
+	unsigned int gso_type;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	unsigned char *head;
+	unsigned int end; /* of what @head points to: there is struct skb_shared_info */
+} __attribute__((preserve_access_index));
+
 struct file {
 	unsigned int f_flags;
 } __attribute__((preserve_access_index));

@@ -15,7 +15,7 @@ import taken
 from link import Link
 from seamtest import Suite
 from streams import MIB, Stream, compare_some, expect_end, expect_reset, ping_pong, receive, reset, send
-from verdict import Skip, check
+from verdict import Skip, check, wait_for
 
 ALL = os.environ.get("SEAM_PATHS") == "all"
 LOSS = (0, 1, 5)
@@ -138,6 +138,26 @@ def offloads(env, interfaces, words):
 def without(env, interfaces, words, families=("v4", "v6")):
     with offloads(env, interfaces, words):
         ways(env, families)
+
+
+def strung(env, family):
+    """GRO only strings segments together where no socket wants them (6.10): each keeps a header of its own, and the way
+    out has no use for that. Were they not translated, they would be sent again one by one."""
+    size = 16 * MIB
+    with Link(env.lab, "wan"), offloads(env, ENDS[:1], "tso off gso off"), \
+            offloads(env, ENDS[1:2], "gro on rx-gro-list on"):
+        pair = env.pair(family)
+        taken.taken_quiet(env, pair)
+        wait_for(lambda: env.lab.run("router", "ss", "-Htn", "state", "connected").count("10.77.1.2") +
+                 env.lab.run("router", "ss", "-Htn", "state", "connected").count("fd77:1::2") == 0, "its socket is left", 3)
+        before = retransmissions(env)
+        env.together((send, pair[0], Stream(1, size)), (receive, pair[1], Stream(1, size)))
+        again = retransmissions(env) - before
+        check(again < 100, f"{again} segments were sent again")
+
+
+def retransmissions(env):
+    return int(env.lab.run("client", "nstat", "-asz", "TcpRetransSegs").split()[-2])
 
 
 @contextlib.contextmanager
@@ -312,6 +332,8 @@ def paths(suite):
 
 
 def hosts(suite):
+    for family in ("v4", "v6"):
+        suite.add(f"offloads/strung/{family}", strung, taken.CONFIG, 30, family=family)
     suite.add("server-first", server_first, taken.CONFIG)
     few = ({"tcp_timestamps": 0, "tcp_sack": 0},)
     more = ({"tcp_timestamps": 0}, {"tcp_sack": 0}, {"tcp_ecn": 1})

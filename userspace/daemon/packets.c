@@ -12,6 +12,9 @@
 #define PIN_ROOT   "/sys/fs/bpf"
 #define PIN_PREFIX "seam_" /* with the cookie of the network namespace */
 #define LOCK       "seam-packet"
+#define PAIRS_MOST \
+	128U /* they take so small a part of the memory; more flows stay with their sockets */
+#define PAIRS_FEW 1024U
 
 static int fail(struct packets *p, const char *what, int err)
 {
@@ -55,15 +58,31 @@ static void sweep(void)
 			 "packet: removed the pins of %u network namespaces that are gone", count);
 }
 
+static uint32_t pairs_for(const struct config_limits *limits)
+{
+	uint32_t wanted = limits->max_flows + limits->max_udp_sessions;
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t most = memory / PAIRS_MOST / sizeof(struct seam_pair);
+
+	if (most < PAIRS_FEW)
+		most = PAIRS_FEW;
+	if (wanted <= most)
+		return wanted;
+	log_info("daemon", "packet: at most %llu flows and sessions at a time, for memory",
+		 (unsigned long long)most);
+	return (uint32_t)most;
+}
+
 static int load(struct packets *p, const struct config *config, bool wanted)
 {
-	uint32_t pairs = config->limits.max_flows + config->limits.max_udp_sessions;
+	uint32_t pairs;
 	int r = lock(p);
 
 	if (!r)
 		r = find_dir(p);
 	if (r || (!wanted && access(p->dir, F_OK)))
 		return r;
+	pairs = pairs_for(&config->limits);
 	r = packet_load(&p->packet, pairs, p->dir, p->reason);
 	if (r)
 		return r;

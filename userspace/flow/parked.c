@@ -30,6 +30,7 @@ struct parked {
 	bool ours[SIDES];     /* their own addresses are this host's */
 	bool adopted;
 	int stand_in; /* -1: none */
+	int client;   /* until the first look; -1: gone */
 };
 
 void parked_init(struct worker *w)
@@ -82,10 +83,19 @@ static void tell_end(const struct flow_info *info)
 			  (unsigned long long)info->side[UPSTREAM].bytes);
 }
 
+/* Not before: packets that were on some CPU when the pair was taken would be answered by RST. */
+static void close_client(struct parked *p)
+{
+	if (p->client >= 0)
+		close(p->client);
+	p->client = -1;
+}
+
 static void put_back(struct parked *p)
 {
 	struct worker *w = p->worker;
 
+	close_client(p);
 	if (p->stand_in >= 0)
 		close(p->stand_in);
 	timer_stop(&p->timer, &w->loop.timers);
@@ -167,8 +177,10 @@ static void on_timer(struct timer *timer)
 	struct parked *p = container_of(timer, struct parked, timer);
 	struct worker *w = p->worker;
 	uint32_t delay;
-	enum flow_end why = ageing_judge(&p->ageing, &p->pair, &w->config->relay, w->loop.now_ms,
-					 &delay);
+	enum flow_end why;
+
+	close_client(p);
+	why = ageing_judge(&p->ageing, &p->pair, &w->config->relay, w->loop.now_ms, &delay);
 
 	if (why) {
 		end(p, why);
@@ -187,7 +199,7 @@ static struct parked *park(struct worker *w, const struct packet_pair *pair, uin
 		return NULL;
 	p->worker = w;
 	p->pair = *pair;
-	p->stand_in = -1;
+	p->stand_in = p->client = -1;
 	p->ageing.since_ms = w->loop.now_ms;
 	timer_init(&p->timer, on_timer);
 	timer_start(&p->timer, &w->loop.timers, look_ms);
@@ -220,15 +232,16 @@ static void take_facts(struct parked *p, struct tcp_flow *f)
 static void take_sockets(struct parked *p, struct tcp_flow *f)
 {
 	struct packet_end upstream = packet_end_of(&p->pair, UPSTREAM);
-	struct stream *stream = &f->side[UPSTREAM];
 
 	for (int side = 0; side < SIDES; side++) {
 		p->interface[side] = sock_bound_interface(f->side[side].fd);
 		p->ours[side] = !sock_is_transparent(f->side[side].fd, upstream.local.family);
+		stream_detach(&f->side[side]);
 	}
-	stream_detach(stream);
-	p->stand_in = sock_stand_in(&upstream.local, &upstream.remote, upstream.mark, stream->fd);
-	stream->fd = -1;
+	p->client = f->side[CLIENT].fd;
+	p->stand_in = sock_stand_in(&upstream.local, &upstream.remote, upstream.mark,
+				    f->side[UPSTREAM].fd);
+	f->side[CLIENT].fd = f->side[UPSTREAM].fd = -1;
 }
 
 int parked_begin(struct tcp_flow *f)

@@ -12,8 +12,8 @@ struct netif_list;
 struct seam_label;
 
 void parked_init(struct worker *worker);
-/* @flow was taken (RELAY_TAKEN) and lives on without @flow, which is left without its pair and its upstream
- * socket, to be closed silently. Without memory -ENOMEM, and nothing has changed. */
+/* @flow was taken (RELAY_TAKEN) and lives on without @flow, which is left without its pair and its
+ * sockets. Without memory -ENOMEM, and nothing has changed. */
 int parked_begin(struct tcp_flow *flow);
 /* All that an earlier daemon has left, spread over @count @workers; what was not taken yet is removed. Before any
  * packet_add(), and before the workers run. Returns the highest id. */
