@@ -102,29 +102,38 @@ static int read_addresses(struct __sk_buff *skb, struct frame *f)
 	return bpf_skb_load_bytes(skb, f->l4, &f->key.sport, 4) ? -1 : 0;
 }
 
-/* A byte of the options, in order. */
-static long on_option_byte(__u32 i, struct frame *f)
-{
-	__u32 kind, len;
+enum { OPTIONS_GO, OPTIONS_END, OPTIONS_BEGIN };
 
+/* A byte of the options, in order: BEGIN with the kind and length of the one that begins there. */
+static __always_inline int see_option_byte(__u32 i, struct frame *f, __u32 *kind, __u32 *len)
+{
 	if (i >= TCP_OPTIONS_MAX || i >= f->options)
-		return 1;
+		return OPTIONS_END;
 	if (f->skip) {
 		f->skip--;
 		if (f->erase)
 			f->new.options[i] = 1;
-		return 0;
+		return OPTIONS_GO;
 	}
-	kind = f->old.options[i];
-	if (kind == 0)
-		return 1;
-	if (kind == 1)
-		return 0;
-	len = f->old.options[i + 1];
-	if (len < 2 || i + len > f->options) {
+	*kind = f->old.options[i];
+	if (*kind < 2)
+		return *kind ? OPTIONS_GO : OPTIONS_END;
+	*len = f->old.options[i + 1];
+	if (*len < 2 || i + *len > f->options) {
 		f->broken = 1;
-		return 1;
+		return OPTIONS_END;
 	}
+	f->skip = *len - 1;
+	return OPTIONS_BEGIN;
+}
+
+static long on_option_byte(__u32 i, struct frame *f)
+{
+	__u32 kind, len;
+	int r = see_option_byte(i, f, &kind, &len);
+
+	if (r != OPTIONS_BEGIN)
+		return r;
 	f->erase = 0;
 	if (kind == 8 && len == 10 && !f->ts_at) {
 		f->ts_at = i + 2;
@@ -136,7 +145,6 @@ static long on_option_byte(__u32 i, struct frame *f)
 		f->erase = 1;
 		f->new.options[i] = 1;
 	}
-	f->skip = len - 1;
 	return 0;
 }
 

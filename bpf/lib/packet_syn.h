@@ -27,37 +27,20 @@ static __always_inline void lower_mss(struct syn *s, __u32 at)
 	new[at + 3] = s->mss;
 }
 
-/* A byte of the options, in order. */
 static long on_syn_byte(__u32 i, struct syn *s)
 {
 	struct frame *f = &s->f;
 	__u32 kind, len;
+	int r = see_option_byte(i, f, &kind, &len);
 
-	if (i >= TCP_OPTIONS_MAX || i >= f->options)
-		return 1;
-	if (f->skip) {
-		f->skip--;
-		if (f->erase)
-			f->new.options[i] = 1;
-		return 0;
-	}
-	kind = f->old.options[i];
-	if (kind == 0)
-		return 1;
-	if (kind == 1)
-		return 0;
-	len = f->old.options[i + 1];
-	if (len < 2 || i + len > f->options) {
-		f->broken = 1;
-		return 1;
-	}
+	if (r != OPTIONS_BEGIN)
+		return r;
 	f->erase = (kind == OPTION_TIMESTAMPS && s->limit.no_timestamps) ||
 		   (kind == OPTION_SACK_PERMITTED && s->limit.no_sack);
 	if (f->erase)
 		f->new.options[i] = 1;
 	else if (kind == OPTION_MSS && len == 4)
 		lower_mss(s, i);
-	f->skip = len - 1;
 	return 0;
 }
 

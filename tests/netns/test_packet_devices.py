@@ -42,7 +42,7 @@ def through(env, place, family, name):
 
 @contextlib.contextmanager
 def mtu_of(env, places, mtu):
-    """The wires of @places fit what is elsewhere: connections whose MSS differ are not translated."""
+    """The wires of @places fit what is elsewhere; unlike ones are the matter of test_packet_match.py."""
     def assign(value):
         for place in places:
             near, far, wire, _ = NET[place]

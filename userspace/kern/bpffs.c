@@ -1,8 +1,10 @@
 #include "kern/bpffs.h"
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -27,4 +29,21 @@ int bpffs_pin(int fd, const char *path)
 	if (bpf_obj_pin(fd, tmp))
 		return -errno;
 	return rename(tmp, path) ? -errno : 0; /* bpffs replaces like any file system */
+}
+
+void bpffs_each(const char *folder, const char *prefix, void (*act)(const char *path, void *ctx),
+		void *ctx)
+{
+	char path[PATH_BYTES];
+	DIR *list = opendir(folder);
+	struct dirent *entry;
+
+	while (list && (entry = readdir(list))) {
+		if (entry->d_name[0] == '.' || strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%.150s/%.100s", folder, entry->d_name);
+		act(path, ctx);
+	}
+	if (list)
+		closedir(list);
 }

@@ -1,6 +1,5 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/names.h"
+#include "kern/bpffs.h"
 #include "kern/packet_object.h"
 #include "kern/packet_syn.h"
 #include "packet.skel.h"
@@ -204,24 +204,17 @@ void packet_hook_failed(struct packet *p, int interface, int err)
 		hook->err = err;
 }
 
-static void adopt_links(struct packet *p)
+static void adopt_link(const char *path, void *ctx)
 {
-	DIR *list = *p->dir ? opendir(p->dir) : NULL;
-	struct dirent *entry;
-
-	while (list && (entry = readdir(list)))
-		if (!strncmp(entry->d_name, PACKET_LINK, strlen(PACKET_LINK)))
-			(void)packet_hook_add(p, atoi(entry->d_name + strlen(PACKET_LINK)),
-					      PACKET_INGRESS);
-	if (list)
-		closedir(list);
+	(void)packet_hook_add(ctx, atoi(strrchr(path, '_') + 1), PACKET_INGRESS);
 }
 
 void packet_hooks_adopt(struct packet *p)
 {
 	struct if_nameindex *list = if_nameindex();
 
-	adopt_links(p);
+	if (*p->dir)
+		bpffs_each(p->dir, PACKET_LINK, adopt_link, p);
 	for (struct if_nameindex *i = list; i && i->if_index; i++) {
 		if (has_clsact((int)i->if_index, PACKET_INGRESS))
 			(void)packet_hook_add(p, (int)i->if_index, PACKET_INGRESS);

@@ -1,7 +1,6 @@
 #include "kern/packet_object.h"
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,19 +28,15 @@ static void path_of(const struct packet *p, const char *name, char path[PACKET_P
 	snprintf(path, PACKET_PATH_BYTES, "%.150s/%.32s", p->dir, name);
 }
 
+static void remove_entry(const char *path, void *ctx)
+{
+	(void)ctx;
+	(void)unlink(path);
+}
+
 static void empty_folder(const char *dir)
 {
-	char path[PACKET_PATH_BYTES];
-	struct dirent *entry;
-	DIR *list = opendir(dir);
-
-	while (list && (entry = readdir(list))) {
-		snprintf(path, sizeof(path), "%.120s/%.60s", dir, entry->d_name);
-		if (entry->d_name[0] != '.')
-			(void)unlink(path);
-	}
-	if (list)
-		closedir(list);
+	bpffs_each(dir, "", remove_entry, NULL);
 	(void)rmdir(dir);
 }
 
@@ -52,22 +47,18 @@ static void remove_folder(const char *dir)
 	empty_folder(dir);
 }
 
-/* All folders in @pin_dir but @keep. */
-static void for_others(const char *pin_dir, const char *keep, void (*act)(const char *dir))
+static void remove_other(const char *path, void *ctx)
 {
-	char path[PACKET_PATH_BYTES];
-	DIR *list = opendir(pin_dir);
-	struct dirent *entry;
+	const struct packet *p = ctx;
 
-	while (list && (entry = readdir(list))) {
-		if (strncmp(entry->d_name, PACKET_FOLDER, strlen(PACKET_FOLDER)) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%.120s/%.60s", pin_dir, entry->d_name);
-		if (strcmp(path, keep) != 0)
-			act(path);
-	}
-	if (list)
-		closedir(list);
+	if (strcmp(path, p->dir) != 0)
+		remove_folder(path);
+}
+
+static void drop_folder(const char *path, void *ctx)
+{
+	(void)ctx;
+	empty_folder(path);
 }
 
 /* The number of pairs, 0 if the map is not what it should be. */
@@ -134,7 +125,7 @@ int packet_pins_adopt(struct packet *p, const char *pin_dir, uint32_t pairs)
 	char path[PACKET_PATH_BYTES];
 
 	snprintf(p->dir, sizeof(p->dir), "%.120s/" PACKET_FOLDER "%d", pin_dir, SEAM_ABI_VERSION);
-	for_others(pin_dir, p->dir, remove_folder);
+	bpffs_each(pin_dir, PACKET_FOLDER, remove_other, p);
 	path_of(p, "seam_pairs", path);
 	if (access(path, F_OK))
 		return 0;
@@ -198,6 +189,6 @@ void packet_pins_remove(const struct packet *p)
 
 void packet_pins_drop(const char *pin_dir)
 {
-	for_others(pin_dir, "", empty_folder);
+	bpffs_each(pin_dir, PACKET_FOLDER, drop_folder, NULL);
 	(void)rmdir(pin_dir);
 }

@@ -1,14 +1,12 @@
 /* Pins of network namespaces that are gone. Nothing tells by the cookie whether its namespace lives; but a
  * link forgets its interface with it. */
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "kern/bpffs.h"
 #include "kern/packet_object.h"
 
 /* The interface of a pinned link, 0: it is gone; -errno. */
@@ -27,69 +25,40 @@ struct census {
 	unsigned alive, gone;
 };
 
-static void count_links(const char *dir, struct census *ret)
+static void count_link(const char *path, void *ctx)
 {
-	char path[PACKET_PATH_BYTES];
-	DIR *list = opendir(dir);
-	struct dirent *entry;
+	struct census *links = ctx;
 
-	while (list && (entry = readdir(list))) {
-		if (strncmp(entry->d_name, PACKET_LINK, strlen(PACKET_LINK)) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%.120s/%.60s", dir, entry->d_name);
-		if (interface_of(path))
-			ret->alive++;
-		else
-			ret->gone++;
-	}
-	if (list)
-		closedir(list);
+	if (interface_of(path))
+		links->alive++;
+	else
+		links->gone++;
 }
 
-static void count_folders(const char *pin_dir, struct census *ret)
+static void count_folder(const char *path, void *ctx)
 {
-	char path[PACKET_PATH_BYTES];
-	DIR *list = opendir(pin_dir);
-	struct dirent *entry;
-
-	while (list && (entry = readdir(list))) {
-		if (strncmp(entry->d_name, PACKET_FOLDER, strlen(PACKET_FOLDER)) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%.120s/%.60s", pin_dir, entry->d_name);
-		count_links(path, ret);
-	}
-	if (list)
-		closedir(list);
+	bpffs_each(path, PACKET_LINK, count_link, ctx);
 }
 
-static bool sweep(const char *pin_dir)
+static void sweep(const char *pin_dir, void *ctx)
 {
 	defer_close int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct census links = { 0 };
+	unsigned *count = ctx;
 
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB))
-		return false;
-	count_folders(pin_dir, &links);
+		return;
+	bpffs_each(pin_dir, PACKET_FOLDER, count_folder, &links);
 	if (links.alive || !links.gone)
-		return false;
+		return;
 	packet_pins_drop(pin_dir);
-	return access(pin_dir, F_OK) != 0;
+	*count += access(pin_dir, F_OK) != 0;
 }
 
 unsigned packet_sweep(const char *root, const char *prefix)
 {
-	char path[PACKET_PATH_BYTES];
-	DIR *list = opendir(root);
-	struct dirent *entry;
 	unsigned count = 0;
 
-	while (list && (entry = readdir(list))) {
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%.100s/%.60s", root, entry->d_name);
-		count += sweep(path);
-	}
-	if (list)
-		closedir(list);
+	bpffs_each(root, prefix, sweep, &count);
 	return count;
 }
