@@ -8,7 +8,8 @@
 #define IP6_ADDRS_AT 8
 #define TCP_CHECK_AT 16
 #define UDP_CHECK_AT 6
-#define SLACK        65536U /* by which numbers may be off and still mean something */
+#define SLACK        65536U     /* by which numbers may be off and still mean something */
+#define ACK_SLACK    (1U << 24) /* one segment may be held up on a CPU while others bring newer ones */
 
 /* What the RST and the FIN of an outsider must guess: numbers near what the other host expects. */
 static int plausible(const struct frame *f, const struct seam_side *s, const struct seam_side *o)
@@ -17,7 +18,7 @@ static int plausible(const struct frame *f, const struct seam_side *s, const str
 
 	return f->seq - expected + room <= 2 * room &&
 	       (__s32)(f->ack - (o->end + o->seq_add)) <= 0 &&
-	       (__s32)(f->ack - s->ack) >= -(__s32)room;
+	       (__s32)(f->ack - s->ack) >= -(__s32)ACK_SLACK;
 }
 
 /* As the receiver does who shares ECN with this side (RFC 3168, 6.1.3). Its other answer, to drop what is marked (RFC
@@ -48,6 +49,7 @@ static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 {
 	struct seam_side *s = &p->side[side & 1], *o = &p->side[(side & 1) ^ 1];
 	const struct tcphdr *th = &f->old.th;
+	__u32 window = (__u32)bpf_ntohs(th->window) << (p->scale[side & 1] & 15);
 	__u32 end = f->seq + f->payload + th->fin, closing = 0;
 
 	if (th->rst) {
@@ -59,8 +61,9 @@ static void record(const struct frame *f, struct seam_pair *p, __u32 side)
 		return;
 	raise(&s->end, end);
 	if ((__s32)(f->ack - s->ack) >= 0) {
-		s->ack = f->ack;
-		s->window = (__u32)bpf_ntohs(th->window) << (p->scale[side & 1] & 15);
+		raise(&s->ack, f->ack);
+		if (window > s->window)
+			s->window = window;
 	}
 	if (p->ecn & SEAM_ECN_ONLY(side & 1))
 		note_congestion(f, p, side);

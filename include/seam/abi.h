@@ -155,7 +155,7 @@ struct seam_side {
 	__u64 last; /* CLOCK_MONOTONIC, ns: of the last packet, also before the take-over */
 	__u32 end; /* of the highest segment: sequence number of what follows, as the host counts */
 	__u32 ack; /* highest acknowledgement, as the host counts */
-	__u32 window;  /* with it, in bytes */
+	__u32 window;  /* the largest that the host announced, in bytes */
 	__u32 fin;     /* one past the FIN, once SEAM_CLOSING_FIN */
 	__u32 dropped; /* taken, but not translatable: IP options, fragments, bad options, TTL 1 */
 

@@ -161,7 +161,7 @@ def behind_nat(env, family):
         for _ in range(100):
             check(exchange(client, server) == peer, "another source")
         check(translated(env, client) == (0, 0), "translated behind NAT")
-        check(pairs_of(env) == before, "it still has a pair")
+        wait_for(lambda: pairs_of(env) <= before, "it still has a pair", 3)
     finally:
         env.lab.run("router", "nft", "delete table inet nat_of_test")
 
@@ -259,7 +259,8 @@ def removed(env, family):
     told = session_of(env, client)
     check(told["id"] == before["id"] and told["method"] == "direct", f"{told}")
     for way in ("up", "down"):
-        check(told[way]["datagrams"] == before[way]["datagrams"] + 41 and not told[way]["translated"], f"{told}")
+        check(told[way]["datagrams"] == before[way]["datagrams"] + 41, f"{told}")
+        check(told[way]["translated"] == before[way]["translated"], f"{told}")
     env.daemon.stop()
     env.daemon.start(config)
 

@@ -281,7 +281,7 @@ static void expect_event(int fd, const char *event, const char *reason)
 	assert_string_equal(kit_string(line, "outbound"), "direct");
 	assert_string_equal(kit_string(line, "reason"), reason);
 	assert_int_equal(json_integer_value(json_object_get(line, "id")), 2);
-	assert_int_equal(json_object_size(line), 20);
+	assert_int_equal(json_object_size(line), 21);
 	json_decref(line);
 }
 
