@@ -159,8 +159,9 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait_idle(self, seconds=5):
-        """Until no flow is left."""
+        """Until no flow is left; parked ones that are over linger for some seconds."""
         if self.has_ctl:
             left = []
-            wait_for(lambda: not left.__setitem__(slice(None), self.flows()) and not left,
+            wait_for(lambda: not left.__setitem__(slice(None), [flow for flow in self.flows() if flow["state"] != "close"])
+                     and not left,
                      lambda: f"{len(left)} flows left, first {left[0]}", seconds, 0.05)

@@ -14,7 +14,7 @@ CONFIG = Config("packet", enter_after=4, relay={"stall_after": "4MiB"})
 
 def is_taken(env, client):
     flow = env.daemon.flow_of(client)
-    return flow if flow and flow["state"] == "parked" else None
+    return flow if flow and flow["state"] in ("parked", "close") else None
 
 
 def why_not(env, client):

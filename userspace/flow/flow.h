@@ -20,7 +20,7 @@ enum flow_state {
 	FLOW_KICK, /* owns both streams; the upstream's SYN waits for the first write (flow/kick.h) */
 	FLOW_RELAY,  /* owns both streams and @relay */
 	FLOW_PARKED, /* tc translates its packets: it becomes a struct parked (flow/parked.h) */
-	FLOW_CLOSE,
+	FLOW_CLOSE, /* told of parked ones that both hosts have ended: their pair lingers for a moment */
 	FLOW_STATE_COUNT,
 };
 extern const char *const flow_state_names[FLOW_STATE_COUNT];

@@ -48,7 +48,7 @@ static void describe(const struct parked *p, enum flow_end end, struct flow_info
 	*ret = (struct flow_info){ .id = p->id,
 				   .age_ms = p->worker->loop.now_ms - p->start_ms,
 				   .taken_ms = (int64_t)(stats.taken_ns / 1000000 - p->start_ms),
-				   .state = FLOW_PARKED,
+				   .state = packet_ended(&p->pair) ? FLOW_CLOSE : FLOW_PARKED,
 				   .end = end,
 				   .inbound = p->inbound,
 				   .outbound = p->outbound,
