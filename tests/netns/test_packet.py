@@ -316,7 +316,8 @@ def crash(env, flows, size):
     """SIGKILL in the middle of transfers; the next daemon lists them and sees their ends; one of them is killed."""
     pairs = warm_many(env, flows)
     config, streams = env.daemon.config, [Stream(20 + n, size) for n in range(flows)]
-    ids, spare = {flow["id"] for flow in env.daemon.flows()}, warm(env)
+    ids = {flow["id"] for flow in env.daemon.flows() if flow["state"] == "parked"}
+    spare = warm(env)
 
     def restart():
         env.daemon.kill()
