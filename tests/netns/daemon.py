@@ -158,10 +158,11 @@ class Daemon:
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def wait_idle(self, seconds=5):
+    def wait_idle(self, seconds=5, may_linger=True):
         """Until no flow is left; parked ones that are over linger for some seconds."""
         if self.has_ctl:
             left = []
-            wait_for(lambda: not left.__setitem__(slice(None), [flow for flow in self.flows() if flow["state"] != "close"])
+            wait_for(lambda: not left.__setitem__(slice(None), [flow for flow in self.flows()
+                                                        if flow["state"] != "close" or not may_linger])
                      and not left,
                      lambda: f"{len(left)} flows left, first {left[0]}", seconds, 0.05)

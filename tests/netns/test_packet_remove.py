@@ -90,6 +90,7 @@ def by_daemon(env):
 
 def without_daemon(env):
     """The same for flows that go on without one; while one runs it is told so."""
+    env.daemon.wait_idle(8, may_linger=False)
     pairs = warm_many(env, 20)
     code, text = cleanup(env)
     check(code == 1 and "seamctl packet remove" in text, f"{code}: {text}")
@@ -157,7 +158,7 @@ def other_size(env, alive):
         server.close()
     before = json.loads(env.daemon.ctl("-j", "status"))["relay"]["packet"]["pairs_max"]
     if not alive:
-        env.daemon.wait_idle(8)
+        env.daemon.wait_idle(8, may_linger=False)
     env.daemon.kill()
     env.daemon.start(dataclasses.replace(config, max_flows=100))
     after = json.loads(env.daemon.ctl("-j", "status"))["relay"]["packet"]["pairs_max"]
