@@ -148,8 +148,11 @@ class Daemon:
 
     def flow_of(self, client):
         """The entry of the flow whose client is this socket, or None."""
-        port = client.getsockname()[1]
-        return next((flow for flow in self.flows() if str(flow["source"]).endswith(f":{port}")), None)
+        port, to = client.getsockname()[1], ""
+        with contextlib.suppress(OSError):  # it may be closed by now
+            to = f":{client.getpeername()[1]}"  # a port may be one of several connections
+        return next((flow for flow in self.flows() if str(flow["source"]).endswith(f":{port}") and
+                     str(flow["destination"]).endswith(to)), None)
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
